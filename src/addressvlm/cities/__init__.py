@@ -1,0 +1,1 @@
+"""Sources of raw material, each returning a City."""

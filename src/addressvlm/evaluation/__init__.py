@@ -1,0 +1,1 @@
+"""Scores of anything that can answer, and the report."""

@@ -1,0 +1,156 @@
+"""Steps from folder to folder: atomic files, one config per folder, resume, a summary written last.
+
+Every long job of the project opens its output with `open_step`. The folder holds `config.json` from the first
+moment and `summary.json` when it is complete; whatever is killed in between is continued by the same call.
+Neither file holds times or paths of this machine, so equal inputs give equal bytes.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from addressvlm.errors import AddressVLMError, UsageError
+
+CONFIG = "config.json"
+SUMMARY = "summary.json"
+LOCK = ".lock"
+
+
+@contextmanager
+def write_atomically(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it takes the name, flushed to disk, in one rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        _flush(temporary)
+        temporary.replace(path)
+        _flush(path.parent)
+    except OSError as error:
+        raise AddressVLMError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, keys in the order given, atomically."""
+    with write_atomically(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a missing or broken one is an error that names it."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise AddressVLMError(f"{path} does not exist") from None
+    except (OSError, ValueError) as error:
+        raise AddressVLMError(f"{path} cannot be read as JSON: {error}") from error
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of one file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(folder: Path) -> str:
+    """Digest of a complete step: its config and its summary, which carries the digests of what it wrote."""
+    require_complete(folder)
+    digest = hashlib.sha256()
+    for name in (CONFIG, SUMMARY):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def require_complete(folder: Path) -> dict[str, Any]:
+    """The summary of a complete step, or an error that says what is missing."""
+    if not folder.is_dir():
+        raise AddressVLMError(f"there is no folder {folder}")
+    if not (folder / SUMMARY).is_file():
+        raise AddressVLMError(f"{folder} is not complete: it has no {SUMMARY}; run the command that makes it again")
+    summary: dict[str, Any] = read_json(folder / SUMMARY)
+    return summary
+
+
+@dataclass(frozen=True)
+class Step:
+    """An output folder that this process owns until the `with` block ends."""
+
+    folder: Path
+    config: dict[str, Any]
+
+    @property
+    def summary(self) -> dict[str, Any] | None:
+        """What `finish` wrote, or None while the step is incomplete."""
+        path = self.folder / SUMMARY
+        return read_json(path) if path.is_file() else None
+
+    def finish(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the summary, which marks the folder as complete, and return it."""
+        write_json(self.folder / SUMMARY, dict(summary))
+        return dict(summary)
+
+
+@contextmanager
+def open_step(folder: Path, step: str, config: Mapping[str, Any]) -> Iterator[Step]:
+    """Own `folder` for the step named `step` ("city", "dataset", "run") with this JSON-able `config`.
+
+    Creates the folder, or continues one with an equal config. Refuses a folder that another process holds,
+    one that holds something else, and one made with another config (the fields that differ are named).
+    Leftovers of killed writes are removed.
+    """
+    wanted: dict[str, Any] = json.loads(json.dumps({"step": step, **config}))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / LOCK, timeout=0)
+        lock.acquire()
+    except filelock.Timeout:
+        raise AddressVLMError(f"another process is writing {folder}; wait for it or choose another folder") from None
+    except OSError as error:
+        raise AddressVLMError(f"cannot write to {folder}: {error.strerror or error}") from error
+    try:
+        for leftover in folder.rglob(".*.tmp"):
+            leftover.unlink()
+        if (folder / CONFIG).exists():
+            _require_same(folder, read_json(folder / CONFIG), wanted)
+        else:
+            strangers = [entry.name for entry in folder.iterdir() if entry.name != LOCK]
+            if strangers:
+                raise UsageError(f"{folder} holds other things ({strangers[0]!r}, …); choose an empty folder")
+            write_json(folder / CONFIG, wanted)
+        yield Step(folder, wanted)
+    finally:
+        lock.release()
+
+
+def _require_same(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    differing = [
+        f"{key}: {_short(found.get(key))} there, {_short(wanted.get(key))} now"
+        for key in sorted(found.keys() | wanted.keys())
+        if found.get(key) != wanted.get(key)
+    ]
+    if differing:
+        raise UsageError(
+            f"{folder} was made with another config ({'; '.join(differing)}); "
+            "choose another folder, or remove this one to make it again"
+        )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

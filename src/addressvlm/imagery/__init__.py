@@ -1,0 +1,1 @@
+"""Pixels of places: photos, satellite pictures, street names drawn on them, grafting."""

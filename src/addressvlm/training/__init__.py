@@ -1,0 +1,1 @@
+"""The two stages: alignment and localization."""

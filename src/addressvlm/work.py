@@ -1,0 +1,74 @@
+"""Long loops: a progress bar with ETA on stderr, and the same loop over several processes."""
+
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_LINE_EVERY_S = 15.0
+
+
+def say(message: str) -> None:
+    """Tell the user something about a running job, on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """Yield the items under a progress bar with ETA; without a terminal, a line now and then."""
+    if total is None and isinstance(items, Collection):
+        total = len(items)
+    if not sys.stderr.isatty():
+        yield from _with_lines(items, description, total)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield from progress.track(items, total=total, description=description)
+
+
+def _with_lines(items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
+    begun = told = time.monotonic()
+    for count, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - told >= _LINE_EVERY_S:
+            told = now
+            left = f", {(now - begun) / count * (total - count):.0f} s left" if total else ""
+            say(f"{description}: {count}/{total or '?'} in {now - begun:.0f} s{left}")
+
+
+def in_processes(function: Callable[[T], R], items: Collection[T], workers: int | None = None) -> Iterator[R]:
+    """Yield `function(item)` in the order of the items, computed by `workers` processes (all cores by default).
+
+    `function` and the items must be picklable. Workers end when this process does, however it ends.
+    """
+    workers = min(workers or os.cpu_count() or 1, max(1, len(items)))
+    if workers == 1:
+        yield from map(function, items)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with, initargs=(os.getpid(),)) as pool:
+        try:
+            yield from pool.map(function, items, chunksize=max(1, min(16, len(items) // (4 * workers))))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with(parent: int) -> None:
+    """Leave the process when its parent is gone: a killed job must not have workers that write on."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
