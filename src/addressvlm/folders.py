@@ -74,7 +74,9 @@ def require_complete(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise AddressVLMError(f"there is no folder {folder}")
     if not (folder / SUMMARY).is_file():
-        raise AddressVLMError(f"{folder} is not complete: it has no {SUMMARY}; run the command that makes it again")
+        raise AddressVLMError(
+            f"{folder} is not complete: it has no {SUMMARY}; run the command that makes it again"
+        )
     summary: dict[str, Any] = read_json(folder / SUMMARY)
     return summary
 
@@ -112,7 +114,9 @@ def open_step(folder: Path, step: str, config: Mapping[str, Any]) -> Iterator[St
         lock = filelock.FileLock(folder / LOCK, timeout=0)
         lock.acquire()
     except filelock.Timeout:
-        raise AddressVLMError(f"another process is writing {folder}; wait for it or choose another folder") from None
+        raise AddressVLMError(
+            f"another process is writing {folder}; wait for it or choose another folder"
+        ) from None
     except OSError as error:
         raise AddressVLMError(f"cannot write to {folder}: {error.strerror or error}") from error
     try:

@@ -10,7 +10,14 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -30,7 +37,13 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
     if not sys.stderr.isatty():
         yield from _with_lines(items, description, total)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         yield from progress.track(items, total=total, description=description)
 
@@ -47,7 +60,7 @@ def _with_lines(items: Iterable[T], description: str, total: int | None) -> Iter
 
 
 def in_processes(function: Callable[[T], R], items: Collection[T], workers: int | None = None) -> Iterator[R]:
-    """Yield `function(item)` in the order of the items, computed by `workers` processes (all cores by default).
+    """Yield `function(item)` in the order of the items, computed by `workers` processes (default: all cores).
 
     `function` and the items must be picklable. Workers end when this process does, however it ends.
     """
@@ -56,7 +69,9 @@ def in_processes(function: Callable[[T], R], items: Collection[T], workers: int 
         yield from map(function, items)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with, initargs=(os.getpid(),)) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_end_with, initargs=(os.getpid(),)
+    ) as pool:
         try:
             yield from pool.map(function, items, chunksize=max(1, min(16, len(items) // (4 * workers))))
         finally:

@@ -1,0 +1,30 @@
+# `make` alone lists the targets.
+PYTHON ?= python3
+BIN := .venv/bin
+
+help:
+	@echo "make setup   create .venv with the pinned packages"
+	@echo "make demo    the whole road on a mini city: photos, maps, two stages, answers, report (runs/demo)"
+	@echo "make test    the test suite"
+	@echo "make check   formatting, lint, types"
+
+setup: .venv/.ready
+
+# pip, because it takes the CPU or CUDA build of torch that the index offers and nothing else.
+.venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+demo: setup
+	$(BIN)/addressvlm demo --out runs/demo
+
+test: setup
+	$(BIN)/pytest --numprocesses 2 --cov --cov-report term:skip-covered
+
+check: setup
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+
+.PHONY: help setup demo test check

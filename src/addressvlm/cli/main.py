@@ -1,0 +1,256 @@
+"""The command `addressvlm`: every command parses, calls one library function and prints.
+
+Results go to stdout (`--json`: the same value for machines), progress to stderr. Exit codes: 0 ok, 2 usage,
+3 bad input, 4 interrupted and resumable, 1 anything else. Imports of the library stay inside the commands,
+so that `--help` answers at once.
+"""
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from addressvlm.cli.fields import options_of
+from addressvlm.dataset.options import DatasetOptions
+from addressvlm.errors import AddressVLMError, InterruptedJob
+from addressvlm.training.stages import Stage
+
+app = typer.Typer(
+    help="From GPS-tagged street photos of a city to a model that tells the address of a new photo.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+city_app = typer.Typer(help="Photos, streets, districts and imagery of a city.", no_args_is_help=True)
+dataset_app = typer.Typer(help="Questions, labels and pictures to train and test on.", no_args_is_help=True)
+train_app = typer.Typer(help="The two stages of the paper.", no_args_is_help=True)
+app.add_typer(city_app, name="city")
+app.add_typer(dataset_app, name="dataset")
+app.add_typer(train_app, name="train")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Out = Annotated[Path, typer.Option(help="The folder to write; the same command continues it.")]
+Workers = Annotated[
+    int | None, typer.Option(help="Processes to use. [default: all cores]", show_default=False)
+]
+Run = Annotated[Path, typer.Option(help="A run folder made by `train`.")]
+
+
+def run() -> None:
+    """Entry point of the console script: runs the app and turns errors into messages and exit codes."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(exit_code(sys.argv[1:]))
+
+
+def exit_code(arguments: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        app(arguments, prog_name="addressvlm", standalone_mode=False)
+    except AddressVLMError as error:
+        return _fail(str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return 2
+    except click.ClickException as error:
+        return _fail(error.format_message(), 2)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted; the same command continues where it stopped", InterruptedJob.exit_code)
+    except BrokenPipeError:
+        return 1
+    return 0
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"addressvlm: {message}", file=sys.stderr)
+    return code
+
+
+def _print(value: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(value, indent=2, ensure_ascii=False))
+        return
+    for key, item in value.items():
+        if not key.startswith("sha256"):
+            print(f"{key}: {json.dumps(item, ensure_ascii=False) if isinstance(item, dict | list) else item}")
+
+
+@app.command()
+def demo(
+    out: Out = Path("runs/demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the split, the questions and the training.")] = 0,
+    workers: Workers = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Also write the summary here, with date, commit and machine.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Walk the whole road on a mini city: photos, maps, two stages, answers, report."""
+    from addressvlm.cli.tables import demo_text
+    from addressvlm.experiments.demo import run_demo
+    from addressvlm.experiments.results import publish
+
+    summary = run_demo(out, seed=seed, workers=workers)
+    if results is not None:
+        publish(summary, results, f"addressvlm demo --seed {seed} --results {results}")
+    print(json.dumps(summary, indent=2, ensure_ascii=False) if as_json else demo_text(summary, out))
+
+
+@city_app.command("build")
+def city_build(
+    source: Annotated[
+        str, typer.Argument(help="A city.toml, or mini-pitts, mini-sf, mini-tokyo, mini:SEED.")
+    ],
+    out: Out,
+    radius_m: Annotated[float, typer.Option(help="A photo's street is the nearest named one within.")] = 30.0,
+    photo_px: Annotated[int, typer.Option(help="Longer side of the photos kept, in pixels.")] = 768,
+    locations: Annotated[
+        int | None, typer.Option(help="Mini city: how many locations.", show_default=False)
+    ] = None,
+    views: Annotated[
+        int | None, typer.Option(help="Mini city: views per location.", show_default=False)
+    ] = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Gather photos, streets, districts and imagery into one city folder, with an address for each photo."""
+    from addressvlm.cities.build import build_city
+
+    overrides = {
+        name: value for name, value in (("locations", locations), ("views", views)) if value is not None
+    }
+    _print(
+        build_city(source, out, radius_m=radius_m, photo_px=photo_px, workers=workers, **overrides), as_json
+    )
+
+
+@dataset_app.command("build")
+@options_of(DatasetOptions)
+def dataset_build(
+    city: Annotated[Path, typer.Argument(help="A city folder made by `city build`.")],
+    out: Out,
+    workers: Workers = None,
+    as_json: AsJson = False,
+    **fields: Any,
+) -> None:
+    """Make alignment samples (stage 1), training conversations (stage 2) and test questions."""
+    from addressvlm.dataset.build import build_dataset
+
+    _print(build_dataset(city, out, DatasetOptions(**fields), workers=workers), as_json)
+
+
+def _train(stage: Stage, dataset: Path, base: str, out: Path, as_json: bool, fields: dict[str, Any]) -> None:
+    import dataclasses
+
+    from addressvlm.training.train import train
+
+    _print(train(dataclasses.replace(stage, **fields), dataset, base, out), as_json)
+
+
+Dataset = Annotated[Path, typer.Argument(help="A data set folder made by `dataset build`.")]
+Base = Annotated[str, typer.Option(help="A preset (mini, mini-siglip), a model folder or an earlier run.")]
+
+
+@train_app.command("align")
+@options_of(Stage, skip=("name",))
+def train_align(
+    dataset: Dataset, out: Out, base: Base = "mini", as_json: AsJson = False, **fields: Any
+) -> None:
+    """Stage 1: cross-view alignment tuning on grafted pictures."""
+    from addressvlm.training.stages import ALIGNMENT
+
+    _train(ALIGNMENT, dataset, base, out, as_json, fields)
+
+
+@train_app.command("localize")
+@options_of(Stage, skip=("name",))
+def train_localize(
+    dataset: Dataset, out: Out, base: Base = "mini", as_json: AsJson = False, **fields: Any
+) -> None:
+    """Stage 2: address localization tuning on street views."""
+    from addressvlm.training.stages import LOCALIZATION
+
+    _train(LOCALIZATION, dataset, base, out, as_json, fields)
+
+
+@app.command()
+def ask(
+    photo: Annotated[Path, typer.Argument(help="A street photo (JPEG, PNG or WebP).")],
+    question: Annotated[str, typer.Argument(help="What to ask of it.")],
+    run: Run,
+    samples: Annotated[
+        int,
+        typer.Option(
+            help="Answers to sample; more than 0 gives the histogram of streets (the paper's Fig. 5)."
+        ),
+    ] = 0,
+    temperature: Annotated[float, typer.Option(help="Temperature of the samples.")] = 0.8,
+    seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for streets.geojson and streets.png of the samples.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a trained model about a photo; with --samples, see its belief as a histogram on the map."""
+    from addressvlm.cli.tables import answer_text
+    from addressvlm.inference.asking import ask_photo
+
+    answer = ask_photo(run, photo, question, samples=samples, temperature=temperature, seed=seed, out=out)
+    print(json.dumps(answer, indent=2, ensure_ascii=False) if as_json else answer_text(answer))
+
+
+@app.command()
+def evaluate(
+    dataset: Annotated[
+        Path | None, typer.Argument(help="A data set folder; its test questions are asked.")
+    ] = None,
+    run: Annotated[Path | None, typer.Option(help="The run to ask.")] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Score this predictions.jsonl instead; no model is needed.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for predictions, metrics and report. [default: RUN/evaluation-SPLIT]"),
+    ] = None,
+    split: Annotated[str, typer.Option(help="test or val.")] = "test",
+    batch_size: Annotated[int, typer.Option(help="Questions answered at a time.")] = 64,
+    as_json: AsJson = False,
+) -> None:
+    """Ask every test question and score the answers, or score answers that are there already."""
+    from addressvlm.cli.tables import metrics_text
+    from addressvlm.errors import UsageError
+
+    if predictions is not None:
+        if dataset is not None or run is not None:
+            raise UsageError("--predictions FILE is scored alone; leave out the data set and --run")
+        from addressvlm.evaluation.evaluate import score_file
+
+        metrics = score_file(predictions)
+    else:
+        if dataset is None or run is None:
+            raise UsageError("give a data set and --run RUN, or --predictions FILE")
+        from addressvlm.evaluation.evaluate import evaluate as evaluate_run
+        from addressvlm.inference.localizer import Localizer
+
+        localizer = Localizer.load(run)
+        target = out or run / f"evaluation-{split}"
+        metrics = evaluate_run(
+            dataset, lambda requests: localizer.answer(requests, batch_size=batch_size), target, split=split
+        )
+    print(json.dumps(metrics, indent=2, ensure_ascii=False) if as_json else metrics_text(metrics))
+
+
+@app.command()
+def env(as_json: AsJson = False) -> None:
+    """Print versions and devices, for bug reports."""
+    from addressvlm.environment import environment
+
+    _print(environment(), as_json)

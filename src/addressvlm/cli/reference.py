@@ -1,0 +1,40 @@
+"""docs/commands.md: the help of every command. `python -m addressvlm.cli.reference > docs/commands.md`."""
+
+from collections.abc import Iterator
+
+import click
+import typer.main
+
+from addressvlm.cli.main import app
+
+INTRODUCTION = """# Commands
+
+Results go to stdout (`--json`: the same value for machines), progress to stderr.
+Exit codes: 0 ok, 2 usage, 3 bad input, 4 interrupted and resumable, 1 anything else.
+This page is made by `python -m addressvlm.cli.reference > docs/commands.md`.
+"""
+
+
+def commands(
+    group: click.Group, path: tuple[str, ...] = ("addressvlm",)
+) -> Iterator[tuple[str, click.Command]]:
+    """Every command below a group with its full name, in the order of definition."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))  # type: ignore[arg-type]  # Typer vendors click's Group
+        else:
+            yield " ".join((*path, name)), command
+
+
+def reference() -> str:
+    """The page as Markdown."""
+    group = typer.main.get_command(app)
+    parts = [INTRODUCTION]
+    for name, command in commands(group):  # type: ignore[arg-type]
+        context = click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
+        parts.append(f"## {name}\n\n```text\n{command.get_help(context).strip()}\n```\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    print(reference(), end="")

@@ -1,0 +1,1 @@
+"""The road walked from end to end; later the paper table by table."""

@@ -1,0 +1,108 @@
+"""The whole road on a mini city, in a few minutes on two cores and without any download.
+
+The mini model starts from random weights, so both stages tune all of them (`tuning = "full"`); the paper
+tunes adapters of a large model that can read. Settings were chosen on validation splits of other mini cities.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from addressvlm.cities.build import build_city
+from addressvlm.dataset.build import build_dataset
+from addressvlm.dataset.options import DatasetOptions
+from addressvlm.environment import environment
+from addressvlm.evaluation.evaluate import evaluate
+from addressvlm.folders import SUMMARY, open_step, read_json, write_json
+from addressvlm.inference.asking import ask_photo
+from addressvlm.inference.localizer import Localizer
+from addressvlm.training.stages import ALIGNMENT, LOCALIZATION, Stage
+from addressvlm.training.train import train
+from addressvlm.work import say
+
+SECONDS = "seconds.json"
+
+
+@dataclass(frozen=True)
+class DemoPlan:
+    """What the demo does; the tests walk the same road with smaller numbers."""
+
+    city: str = "mini-pitts"
+    locations: int = 360
+    views: int = 8
+    base: str = "mini"
+    dataset: DatasetOptions = DatasetOptions(image_px=112)
+    alignment: Stage = replace(ALIGNMENT, tuning="full", learning_rate=1e-3, num_train_epochs=2)
+    localization: Stage = replace(LOCALIZATION, tuning="full", learning_rate=1e-3, num_train_epochs=20)
+    samples: int = 100
+
+
+def run_demo(
+    out: Path, *, seed: int = 0, workers: int | None = None, plan: DemoPlan | None = None
+) -> dict[str, Any]:
+    """Walk from a city to a report under `out`; a rerun continues. Returns what `summary.json` holds."""
+    plan = plan or DemoPlan()
+    with open_step(out, "demo", {"plan": repr(plan), "seed": seed}) as step:
+        if step.summary is not None:
+            return step.summary
+        city, data, aligned, localized = (out / name for name in ("city", "dataset", "align", "localize"))
+        answers, asked = out / "evaluation", out / "ask"
+
+        with _timed(out, "city"):
+            build_city(plan.city, city, locations=plan.locations, views=plan.views, workers=workers)
+        with _timed(out, "dataset"):
+            build_dataset(city, data, replace(plan.dataset, seed=seed), workers=workers)
+        with _timed(out, "align"):
+            train(replace(plan.alignment, seed=seed), data, plan.base, aligned)
+        with _timed(out, "localize"):
+            train(replace(plan.localization, seed=seed), data, str(aligned), localized)
+        with _timed(out, "evaluate"):
+            localizer = Localizer.load(localized)
+            metrics = evaluate(data, localizer.answer, answers)
+        with _timed(out, "ask"):
+            photo, question = _a_question(answers / "predictions.jsonl")
+            histogram = ask_photo(
+                localized,
+                data / "images" / "photos" / f"{photo}.jpg",
+                question,
+                samples=plan.samples,
+                seed=seed,
+                out=asked,
+            )
+        return step.finish(
+            {
+                "city": plan.city,
+                "seed": seed,
+                **metrics,
+                "asked": {"photo": photo, "question": question, "top": histogram["streets"][:3]},
+                "seconds": read_json(out / SECONDS),
+                **environment(),
+            }
+        )
+
+
+@contextmanager
+def _timed(out: Path, name: str) -> Iterator[None]:
+    """Note how long a step took; a step that was complete before keeps its first figure."""
+    path = out / SECONDS
+    seconds = read_json(path) if path.exists() else {}
+    say(f"demo: {name}")
+    begun = time.monotonic()
+    yield
+    if not (name in seconds and (out / name / SUMMARY).exists()):
+        write_json(path, {**seconds, name: round(time.monotonic() - begun, 1)})
+
+
+def _a_question(predictions: Path) -> tuple[str, str]:
+    """The first street question of the test set."""
+    import json
+
+    with predictions.open(encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            if row["kind"] == "generation" and row["level"] == "street":
+                return row["photo"], row["question"]
+    raise AssertionError("every photo is asked for its street")

@@ -1,0 +1,68 @@
+"""Figures that README and docs may quote: files under `results/` that a command wrote, and their tables."""
+
+import datetime
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from addressvlm.folders import read_json, write_json
+
+KEYS = ("d_G", "d_J", "d_M", "d_mean", "s_G", "s_J", "s_M", "s_mean", "mean", "sd")
+LINES = {
+    "metrics": "mini model, both stages",
+    "neighbours": "nearest photo",
+    "majority": "most frequent answer",
+    "chance": "chance",
+}
+DEMO = """\
+{photos} photos of {locations} places of `{city}`, a made-up city, not seen in training; percent right, seed {seed}
+(`d` district, `s` street, `sd` both; `G` generation, `J` judgment, `M` multiple choice):
+
+{table}
+
+*Nearest photo* gives the address of the training photo with the most similar colours. The whole road took
+{total_s} s after installation ({machine}; {date}, commit {commit}; `{command}` wrote
+[`results/demo.json`](results/demo.json)).
+"""
+
+
+def publish(summary: dict[str, Any], path: Path, command: str) -> None:
+    """Write a result with when, from which commit, on which machine and by which command it was made."""
+    made = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "commit": _git("rev-parse", "--short", "HEAD")
+        + ("+changes" if _git("status", "--porcelain") else ""),
+        "machine": f"{_processor()}, {summary.get('cores', '?')} cores",
+        "command": command,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"made": made, **summary})
+
+
+def demo_table(path: Path) -> str:
+    """The demo's metrics as Markdown, for the README."""
+    result = read_json(path)
+    rows = ["| | " + " | ".join(f"`{key}`" for key in KEYS) + " |", "|---|" + "---|" * len(KEYS)]
+    for line, name in LINES.items():
+        rows.append(f"| {name} | " + " | ".join(f"{result[line][key]:.1f}" for key in KEYS) + " |")
+    total_s = f"{sum(result['seconds'].values()):.0f}"
+    return DEMO.format(table="\n".join(rows), total_s=total_s, **result["made"], **result)
+
+
+def _git(*arguments: str) -> str:
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    done = subprocess.run([git, *arguments], capture_output=True, text=True, check=False)  # noqa: S603  # fixed words
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

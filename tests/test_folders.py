@@ -1,0 +1,89 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from addressvlm.errors import AddressVLMError, UsageError
+from addressvlm.folders import fingerprint, open_step, read_json, write_atomically
+
+
+def half_written(path: Path) -> None:
+    with write_atomically(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("power cut")
+
+
+def test_a_finished_step_returns_its_summary(tmp_path: Path) -> None:
+    with open_step(tmp_path / "out", "city", {"seed": 1}) as step:
+        assert step.summary is None
+        step.finish({"photos": 3})
+    with open_step(tmp_path / "out", "city", {"seed": 1}) as step:
+        assert step.summary == {"photos": 3}
+
+
+def test_another_config_is_refused_by_field(tmp_path: Path) -> None:
+    with open_step(tmp_path, "city", {"seed": 1, "views": 8}):
+        pass
+    with (
+        pytest.raises(UsageError, match=r"seed: 1 there, 2 now"),
+        open_step(tmp_path, "city", {"seed": 2, "views": 8}),
+    ):
+        pass
+
+
+def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"thesis\.txt"), open_step(tmp_path, "city", {}):
+        pass
+
+
+def test_two_processes_cannot_write_one_folder(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from addressvlm.errors import AddressVLMError\n"
+        "from addressvlm.folders import open_step\n"
+        "try:\n"
+        "    with open_step(Path(sys.argv[1]), 'city', {}): pass\n"
+        "except AddressVLMError as error: print(error)\n"
+    )
+    with open_step(tmp_path, "city", {}):
+        second = subprocess.run(
+            [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True
+        )
+    assert "another process is writing" in second.stdout
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="power cut"):
+        half_written(path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_leftovers_of_killed_writes_are_removed(tmp_path: Path) -> None:
+    with open_step(tmp_path, "city", {}):
+        (tmp_path / ".photo.jpg.123.tmp").write_text("half")
+    with open_step(tmp_path, "city", {}):
+        assert not (tmp_path / ".photo.jpg.123.tmp").exists()
+
+
+def test_a_path_that_is_a_file_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(AddressVLMError, match="cannot write"), open_step(tmp_path / "out", "city", {}):
+        pass
+
+
+def test_an_incomplete_folder_has_no_fingerprint(tmp_path: Path) -> None:
+    with open_step(tmp_path, "city", {}):
+        pass
+    with pytest.raises(AddressVLMError, match="not complete"):
+        fingerprint(tmp_path)
+
+
+def test_broken_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(AddressVLMError, match=r"a\.json cannot be read"):
+        read_json(tmp_path / "a.json")
