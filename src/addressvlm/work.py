@@ -1,5 +1,6 @@
-"""Long loops: a progress bar with ETA on stderr, and the same loop over several processes."""
+"""Long loops: a progress bar with ETA on stderr, the same loop over several processes, memory that is kept."""
 
+import ctypes
 import multiprocessing
 import os
 import sys
@@ -87,3 +88,18 @@ def _end_with(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep freed memory for this process instead of giving it back and asking again.
+
+    A training step on a CPU frees and asks for the same few hundred megabytes each time; on some systems the
+    page faults of that take several times as long as the arithmetic. Without glibc this does nothing.
+    """
+    trim_threshold, top_pad, mmap_max = -1, -2, -4  # malloc.h
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    for parameter, value in ((mmap_max, 0), (trim_threshold, 2**31 - 1), (top_pad, 64 << 20)):
+        mallopt(parameter, value)

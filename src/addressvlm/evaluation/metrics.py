@@ -1,12 +1,12 @@
 """The ten figures of the paper (Sec. 4.1), their intervals, and the lines of whoever cannot see the photo.
 
-`d_G d_J d_M`: district questions answered by generation, judgment, multiple choice; `s_*`: street questions;
-`sd`: the joint question. `d_mean`, `s_mean` and `mean` are averages over *questions* (correct over asked), which
-is how the paper's printed averages come about; the joint question is not part of `mean`.
+`d_G d_J d_M`: district questions by generation, judgment, multiple choice; `s_*`: street questions; `sd`: the
+joint question. `d_mean`, `s_mean` and `mean` are averages over *questions* (correct over asked), which is how
+the paper's printed averages come about; the joint question is not part of `mean`.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from addressvlm.dataset.answers import is_correct
+from addressvlm.dataset.answers import is_correct, joint_answer
 
 METRICS = ("d_G", "d_J", "d_M", "d_mean", "s_G", "s_J", "s_M", "s_mean", "mean", "sd")
 # One cell for each type of question; the three averages are sums of cells.
@@ -25,6 +25,7 @@ Floats = npt.NDArray[np.float64]
 Figures = dict[str, float | None]
 
 _KIND_LETTERS = {"generation": "G", "judgment": "J", "multiple_choice": "M"}
+_DECIMALS = 6
 _DRAWS_AT_ONCE = 4_000_000
 
 
@@ -32,22 +33,22 @@ _DRAWS_AT_ONCE = 4_000_000
 class Known:
     """What an answerer knows who has never seen a photo: the names, and how often each is the address.
 
-    `names` has the keys `district`, `street` and `both` (pairs written as in joint answers); `source` says in words
-    where the counts come from.
+    `names` has the keys `district`, `street` and `both` (pairs written as in joint answers); `source` says in
+    words where the counts come from.
     """
 
     names: Mapping[str, Mapping[str, int]]
     source: str
 
     def most_frequent(self, level: str) -> str:
-        """The commonest name of a level; of equally common ones the first in the alphabet. "" if none is known."""
+        """The commonest name of a level, of equals the first in the alphabet; "" if none is known."""
         counts = self.names[level]
         return min(counts, key=lambda name: (-counts[name], name), default="")
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What `metrics.json` holds; figures in percent by the keys of `METRICS`, null where nothing was asked."""
+    """What `metrics.json` holds; percent by the keys of `METRICS`, null where nothing was asked."""
 
     metrics: Figures
     counts: dict[str, int]
@@ -75,13 +76,13 @@ def score(
 ) -> Scores:
     """Score a table of predictions (`read_predictions`).
 
-    `known` are the names of the training data; without it the chance and majority lines are computed from the
-    truths of the table itself. `neighbour_answers` (one a row) adds the line of `neighbours.py`. Intervals are
-    95 % percentile bootstrap, resampled by location, because photos of one place are not independent.
+    `known` are the names of the training data; without it the chance and majority lines are computed from
+    the truths of the table itself. `neighbour_answers` (one a row) adds the line of `neighbours.py`.
+    Intervals are 95 % percentile bootstrap, by location, because photos of one place are not independent.
     """
     known = known or known_from_truths(predictions)
     cells = cells_of(predictions)
-    correct = correctness(predictions, predictions["answer"])
+    correct = correctness(predictions, predictions["answer"].tolist())
 
     def line(values: Floats) -> Figures:
         return _figures(*_totals(values, cells))
@@ -89,8 +90,10 @@ def score(
     return Scores(
         metrics=line(correct),
         counts=_counts(cells),
-        intervals=bootstrap_intervals(correct, cells, predictions["location"], replicates=replicates, seed=seed),
-        strict=line(correctness(predictions, predictions["answer"], strict=True)),
+        intervals=bootstrap_intervals(
+            correct, cells, predictions["location"], replicates=replicates, seed=seed
+        ),
+        strict=line(correctness(predictions, predictions["answer"].tolist(), strict=True)),
         chance=line(chance_of(predictions, known)),
         majority=line(correctness(predictions, majority_answers(predictions, known))),
         lines_from=known.source,
@@ -104,26 +107,25 @@ def cells_of(predictions: pd.DataFrame) -> npt.NDArray[np.intp]:
     """The index in `CELLS` of each row's type of question."""
     names = [
         "sd" if kind == "joint" else f"{level[0]}_{_KIND_LETTERS[kind]}"
-        for kind, level in zip(predictions["kind"], predictions["level"], strict=True)
+        for kind, level in _rows(predictions, "kind", "level")
     ]
     return np.array([CELLS.index(name) for name in names], dtype=np.intp)
 
 
-def correctness(predictions: pd.DataFrame, answers: Any, *, strict: bool = False) -> Floats:
+def correctness(predictions: pd.DataFrame, answers: Sequence[str], *, strict: bool = False) -> Floats:
     """1.0 for each row that `answers` (one a row) gets right, else 0.0."""
-    columns = (predictions[name] for name in ("kind", "level", "truth", "options"))
-    rows = zip(*columns, answers, strict=True)
+    rows = zip(_rows(predictions, "kind", "level", "truth", "options"), answers, strict=True)
     return np.array(
         [
             is_correct(kind, level, answer, truth, options=options, strict=strict)
-            for kind, level, truth, options, answer in rows
+            for (kind, level, truth, options), answer in rows
         ],
         dtype=np.float64,
     )
 
 
 def micro_average(cells: Mapping[str, float], questions_per_image: Mapping[str, float]) -> Figures:
-    """`d_mean`, `s_mean` and `mean` (percent) from the accuracy of each type and how many of it an image gets.
+    """`d_mean`, `s_mean`, `mean` from the accuracy (percent) and number an image of each type of question.
 
     Keys are those of `CELLS`; types that are left out count as not asked. Of the paper's figures (Pitts:
     1.8088 district and 1.9845 street judgments an image, else 1) this gives the printed averages.
@@ -137,7 +139,7 @@ def micro_average(cells: Mapping[str, float], questions_per_image: Mapping[str, 
 def bootstrap_intervals(
     correct: Floats, cells: npt.NDArray[np.intp], locations: pd.Series, *, replicates: int, seed: int
 ) -> dict[str, list[float] | None]:
-    """95 % intervals in percent by metric; null for what was not asked, and for all if there is one location."""
+    """95 % intervals in percent by metric; null for what was not asked, all null for a single location."""
     place = pd.factorize(locations)[0]
     count = int(place.max()) + 1
     if count < 2:
@@ -174,13 +176,17 @@ def known_from_truths(predictions: pd.DataFrame) -> Known:
 
 def known_from_training(train: pd.DataFrame) -> Known:
     """The names of the training photos (columns `district`, `street`)."""
-    pairs = [joint_truth(street, district) for street, district in zip(train["street"], train["district"], strict=True)]
-    names = {"district": Counter(train["district"]), "street": Counter(train["street"]), "both": Counter(pairs)}
+    pairs = map(joint_answer, train["district"], train["street"])
+    names = {
+        "district": Counter(train["district"]),
+        "street": Counter(train["street"]),
+        "both": Counter(pairs),
+    }
     return Known(names, "the addresses of the training photos")
 
 
 def chance_of(predictions: pd.DataFrame, known: Known) -> Floats:
-    """How likely a uniform guess is right, for each row: one of the names, one of two words, one of the options."""
+    """How likely a uniform guess is right, for each row: among the names, two words, the options."""
 
     def chance(kind: str, level: str, options: list[str]) -> float:
         if kind == "judgment":
@@ -188,14 +194,15 @@ def chance_of(predictions: pd.DataFrame, known: Known) -> Floats:
         choices = len(options) if kind == "multiple_choice" else len(known.names[level])
         return 1 / choices if choices else 0.0
 
-    rows = zip(predictions["kind"], predictions["level"], predictions["options"], strict=True)
-    return np.array([chance(*row) for row in rows])
+    return np.array([chance(*row) for row in _rows(predictions, "kind", "level", "options")])
 
 
 def majority_answers(predictions: pd.DataFrame, known: Known) -> list[str]:
-    """The best constant answer to each type of question: the commonest known name, the better of Yes and No, the
-    letter that is right most often."""
-    rows = list(zip(predictions["kind"], predictions["level"], predictions["truth"], strict=True))
+    """The best constant answer to each type of question.
+
+    That is the commonest known name, or of Yes and No and of the letters the one that is right most often.
+    """
+    rows = list(_rows(predictions, "kind", "level", "truth"))
     truths: dict[tuple[str, str], Counter[str]] = {}
     for kind, level, truth in rows:
         truths.setdefault((kind, level), Counter())[truth] += 1
@@ -210,21 +217,29 @@ def majority_answers(predictions: pd.DataFrame, known: Known) -> list[str]:
     return [constants[kind, level] for kind, level, _ in rows]
 
 
+def _rows(predictions: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
+    """The values of some columns row by row; as lists, because pandas is slow to iterate over texts."""
+    return zip(*(predictions[column].tolist() for column in columns), strict=True)
+
+
 def _totals(values: Floats, cells: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
-    size = len(CELLS)
-    return np.bincount(cells, values, size), np.bincount(cells, minlength=size).astype(np.float64)
+    """Sums of `values` and numbers of questions by cell."""
+    right, asked = (np.bincount(cells, weights, len(CELLS)) for weights in (values, np.ones_like(values)))
+    return right.astype(np.float64), asked.astype(np.float64)
 
 
 def _ratios(correct: Floats, asked: Floats) -> Floats:
     """Sums by cell (…, cells) → percent by metric (…, metrics); NaN where nothing was asked."""
-    members = np.array([[cell in AVERAGES.get(name, (name,)) for name in METRICS] for cell in CELLS], dtype=np.float64)
+    members = np.array(
+        [[cell in AVERAGES.get(name, (name,)) for name in METRICS] for cell in CELLS], dtype=np.float64
+    )
     right, total = correct @ members, asked @ members
     return np.divide(100 * right, total, out=np.full_like(total, np.nan), where=total > 0)
 
 
 def _figures(correct: Floats, asked: Floats) -> Figures:
     return {
-        name: None if np.isnan(ratio) else float(ratio)
+        name: None if np.isnan(ratio) else round(float(ratio), _DECIMALS)
         for name, ratio in zip(METRICS, _ratios(correct, asked), strict=True)
     }
 
@@ -232,10 +247,11 @@ def _figures(correct: Floats, asked: Floats) -> Figures:
 def _counts(cells: npt.NDArray[np.intp]) -> dict[str, int]:
     asked = np.bincount(cells, minlength=len(CELLS))
     return {
-        f"n_{name}": int(sum(asked[CELLS.index(cell)] for cell in AVERAGES.get(name, (name,)))) for name in METRICS
+        f"n_{name}": int(sum(asked[CELLS.index(cell)] for cell in AVERAGES.get(name, (name,))))
+        for name in METRICS
     }
 
 
 def _interval(ratios: Floats) -> list[float] | None:
     asked = ratios[~np.isnan(ratios)]
-    return [float(value) for value in np.percentile(asked, [2.5, 97.5])] if len(asked) else None
+    return [round(float(end), _DECIMALS) for end in np.percentile(asked, [2.5, 97.5])] if len(asked) else None

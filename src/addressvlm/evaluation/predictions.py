@@ -1,13 +1,14 @@
-"""predictions.jsonl: one answered question a line, read with care and written so that a kill loses nothing."""
+"""predictions.jsonl: one answered question a line, read with care, written so that a kill loses nothing."""
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from addressvlm.dataset.answers import LETTERS
 from addressvlm.errors import AddressVLMError
 
 FIELDS = ("photo", "location", "kind", "level", "question", "options", "truth", "answer")
@@ -18,9 +19,9 @@ Row = dict[str, Any]
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
-    """All lines of a predictions file as a table with the columns of `FIELDS`, in the order of the file.
+    """A predictions file as a table with the columns of `FIELDS`, in the order of the file.
 
-    Every line is checked; the error names the first bad one by its number. Fields beyond the eight are ignored.
+    Every line is checked; the error names the first bad one by its number. Further fields are ignored.
     """
     rows: list[Row] = []
     seen: dict[tuple[str, ...], int] = {}
@@ -30,17 +31,25 @@ def read_predictions(path: Path) -> pd.DataFrame:
         row = _checked(path, number, line)
         key = (row["photo"], row["kind"], row["level"], row["question"])
         if key in seen:
-            raise _error(path, number, f"asks the same question of photo {row['photo']!r} as line {seen[key]}")
+            raise _error(
+                path, number, f"asks the same question of photo {row['photo']!r} as line {seen[key]}"
+            )
         seen[key] = number
         rows.append(row)
     if not rows:
-        raise AddressVLMError(f"{path} holds no predictions; it needs one JSON object a line ({', '.join(FIELDS)})")
+        raise AddressVLMError(
+            f"{path} holds no predictions; it needs one JSON object a line ({', '.join(FIELDS)})"
+        )
     return pd.DataFrame(rows, columns=list(FIELDS))
 
 
-def append_predictions(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Add rows at the end of the file and flush them to disk."""
-    text = "".join(json.dumps({field: row[field] for field in FIELDS}, ensure_ascii=False) + "\n" for row in rows)
+def append_predictions(path: Path, questions: Sequence[Mapping[Any, Any]], answers: Sequence[str]) -> None:
+    """Add questions (the fields of `FIELDS` but the last) with their answers, and flush them to disk."""
+    rows = [
+        {**{field: question[field] for field in FIELDS[:-1]}, "answer": answer}
+        for question, answer in zip(questions, answers, strict=True)
+    ]
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     try:
         with path.open("ab") as file:
             file.write(text.encode("utf-8", "replace"))
@@ -50,17 +59,16 @@ def append_predictions(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         raise AddressVLMError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def resume_predictions(path: Path, multiple_of: int = 1) -> pd.DataFrame:
-    """What a killed run left in `path`, cut back to complete lines and to a whole number of chunks.
+def resume_predictions(path: Path, chunk: int, total: int) -> pd.DataFrame:
+    """What a killed run left in `path`, cut back to whole chunks; an absent file is an empty table.
 
-    `multiple_of` is the number of questions that are answered together: a chunk of which only a part was written
-    is answered again as a whole, so that batches, and with them the bits of low-precision answers, are those of
-    an uninterrupted run. An absent file is an empty table.
+    `chunk` questions of `total` are answered together. A chunk that was written in part is answered again as
+    a whole, so that batches, and with them the bits of low-precision answers, are always the same.
     """
     if not path.exists():
         return pd.DataFrame(columns=list(FIELDS))
     complete = path.read_bytes().split(b"\n")[:-1]
-    keep = len(complete) // multiple_of * multiple_of
+    keep = total if len(complete) == total else len(complete) // chunk * chunk
     os.truncate(path, sum(len(line) + 1 for line in complete[:keep]))
     return read_predictions(path) if keep else pd.DataFrame(columns=list(FIELDS))
 
@@ -101,13 +109,15 @@ def _problem(row: Row) -> str:
         if row[field] not in known:
             return f"has {field} = {row[field]!r}; known are {', '.join(known)}"
     if (row["kind"] == "joint") != (row["level"] == "both"):
-        return f"has kind {row['kind']!r} with level {row['level']!r}; joint questions, and only they, are of level 'both'"
+        return (
+            f"has kind {row['kind']!r} with level {row['level']!r}; level 'both' is that of joint questions"
+        )
     return _wrong_truth(row)
 
 
 def _wrong_truth(row: Row) -> str:
-    letters = [chr(ord("A") + index) for index in range(len(row["options"]))]
-    if row["kind"] == "multiple_choice" and row["truth"] not in letters:
+    letters = LETTERS[: len(row["options"])]
+    if row["kind"] == "multiple_choice" and row["truth"] not in tuple(letters):
         return f"has truth {row['truth']!r}, which is not the letter of one of its {len(letters)} options"
     if row["kind"] == "judgment" and row["truth"] not in ("Yes", "No"):
         return f"has truth {row['truth']!r}; that of a judgment is Yes or No"

@@ -49,7 +49,7 @@ class Projection:
     def __init__(self, origin: LatLon):
         self.origin = origin
         self.crs = pyproj.CRS.from_proj4(
-            f"+proj=tmerc +lat_0={origin.lat!r} +lon_0={origin.lon!r} +k=1 +x_0=0 +y_0=0 +datum=WGS84 +units=m"
+            f"+proj=tmerc +lat_0={origin.lat!r} +lon_0={origin.lon!r} +k=1 +datum=WGS84 +units=m"
         )
         self._to_metres = pyproj.Transformer.from_crs("EPSG:4326", self.crs, always_xy=True)
 

@@ -1,0 +1,110 @@
+"""A city: photos with addresses, streets, districts and imagery, in one folder that needs nothing else."""
+
+import json
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import geopandas as gpd
+import pandas as pd
+import pyarrow
+
+from addressvlm.errors import AddressVLMError
+from addressvlm.folders import require_complete, write_atomically
+from addressvlm.geo.streets import StreetMap
+from addressvlm.imagery.satellite import SatelliteSource, open_satellite
+
+CITY = "city.toml"
+PHOTOS = "photos.parquet"
+STREETS = "streets.parquet"
+DISTRICTS = "districts.parquet"
+REJECTED = "rejected.csv"
+TAKEN = "taken.csv"
+IMAGES = "images"
+TILES = "tiles"
+
+
+@dataclass(frozen=True)
+class About:
+    """What `city.toml` in a city folder says, one key a field."""
+
+    name: str
+    levels: tuple[str, str] = ("district", "street")
+    satellite: str = "streets"
+    map_side_m: float = 305.0
+    attribution: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class City:
+    """A complete city folder, as docs/formats.md describes it; read it with `load_city`."""
+
+    folder: Path
+    name: str
+    levels: tuple[str, str]
+    photos: pd.DataFrame
+    streets: gpd.GeoDataFrame
+    districts: gpd.GeoDataFrame
+    satellite: str
+    map_side_m: float
+    attribution: str
+    licence: str
+
+    @cached_property
+    def street_map(self) -> StreetMap:
+        """The streets and districts as `geo` takes them."""
+        return StreetMap(self.streets, self.districts)
+
+    @cached_property
+    def satellite_source(self) -> SatelliteSource:
+        """The imagery, or the plain map drawn from the vectors where the city brings none."""
+        return open_satellite(
+            self.satellite, folder=self.folder, street_map=self.street_map, attribution=self.attribution
+        )
+
+
+def load_city(folder: Path) -> City:
+    """Read a city folder; raises `AddressVLMError` where it is incomplete or damaged."""
+    require_complete(folder)
+    about = read_about(folder / CITY)
+    try:
+        photos = pd.read_parquet(folder / PHOTOS)
+        streets, districts = gpd.read_parquet(folder / STREETS), gpd.read_parquet(folder / DISTRICTS)
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise AddressVLMError(f"the city {folder} is damaged: {error}; build it again") from error
+    return City(folder, about.name, about.levels, photos, streets, districts, *_rest(about))
+
+
+def read_about(path: Path) -> About:
+    """Read the `city.toml` of a city folder."""
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+        return About(**{**values, "levels": tuple(values["levels"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise AddressVLMError(f"{path} is missing or damaged ({error}); build the city again") from error
+
+
+def write_about(about: About, path: Path) -> None:
+    """Write the `city.toml` of a city folder."""
+    levels = ", ".join(_toml(level) for level in about.levels)
+    lines = (
+        f"name = {_toml(about.name)}",
+        f"levels = [{levels}]",
+        f"satellite = {_toml(about.satellite)}",
+        f"map_side_m = {float(about.map_side_m)!r}",
+        f"attribution = {_toml(about.attribution)}",
+        f"licence = {_toml(about.licence)}",
+    )
+    with write_atomically(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def _rest(about: About) -> tuple[str, float, str, str]:
+    return about.satellite, about.map_side_m, about.attribution, about.licence
+
+
+def _toml(text: str) -> str:
+    """A TOML basic string: JSON's escapes are TOML's, only that TOML also escapes DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")

@@ -1,0 +1,144 @@
+"""The one file a user writes to bring a city: `city.toml`."""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from addressvlm.errors import AddressVLMError, UsageError
+from addressvlm.geo.streets import clean_name
+
+
+@dataclass(frozen=True)
+class CityFile:
+    """The keys of a `city.toml`; paths are relative to it. docs/your-city.md explains each."""
+
+    name: str
+    photos: Path
+    streets: Path
+    districts: Path
+    satellite: str = "streets"
+    levels: tuple[str, str] = ("district", "street")
+    map_side_m: float = 305.0
+    radius_m: float = 30.0
+    district_tolerance_m: float = 50.0
+    photo_px: int = 768
+    images: bool = True
+    attribution: str = ""
+    licence: str = ""
+    streets_name_field: str | None = None
+    districts_name_field: str | None = None
+    districts_admin_level: int | None = None
+    district_aliases: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+PATHS = ("photos", "streets", "districts")
+_TABLES = ("district_aliases", "columns")
+_FLAGS = ("images",)
+_RANGES: dict[str, tuple[float, float]] = {
+    "map_side_m": (40, 5000),
+    "radius_m": (1, 500),
+    "district_tolerance_m": (0, 5000),
+    "photo_px": (64, 4096),
+    "districts_admin_level": (1, 15),
+}
+_WHOLE = ("photo_px", "districts_admin_level")
+
+
+def read_city_file(path: Path, **overrides: Any) -> CityFile:
+    """Read and check a `city.toml`; `overrides` replace its keys.
+
+    Raises `UsageError` for a key that does not exist, is missing or has a value that does not fit, and
+    `AddressVLMError` for a file that is not there.
+    """
+    values = {**_parse(path), **overrides}
+    known = {item.name: item for item in fields(CityFile)}
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+            raise UsageError(f"{path}: there is no key {key!r}; did you mean {near!r}?")
+    missing = [key for key, item in known.items() if key not in values and _required(item)]
+    if missing:
+        raise UsageError(f"{path}: the key {missing[0]!r} is missing")
+    return CityFile(**{key: _checked(path, key, value) for key, value in values.items()})
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8-sig"))
+    except FileNotFoundError:
+        raise AddressVLMError(f"there is no file {path}") from None
+    except (OSError, ValueError) as error:
+        raise AddressVLMError(f"{path} cannot be read as TOML: {error}") from error
+
+
+def _required(item: Any) -> bool:
+    return item.default is MISSING and item.default_factory is MISSING
+
+
+def _checked(path: Path, key: str, value: Any) -> Any:
+    if key in _RANGES:
+        return _number(path, key, value)
+    if key in _FLAGS:
+        return _of_type(path, key, value, bool, "true or false")
+    if key in _TABLES:
+        return _table(path, key, value)
+    if key == "levels":
+        return _levels(path, value)
+    text = _of_type(path, key, value, str, "text in quotes")
+    if key in PATHS:
+        return _existing(path, key, text)
+    if key == "satellite":
+        return _satellite(path, text)
+    return clean_name(text) or _wrong(path, key, value, "not empty") if key == "name" else text
+
+
+def _wrong(path: Path, key: str, value: Any, wanted: str) -> Any:
+    raise UsageError(f"{path}: {key} is {wanted}, not {value!r}")
+
+
+def _of_type(path: Path, key: str, value: Any, kind: type, wanted: str) -> Any:
+    return value if isinstance(value, kind) else _wrong(path, key, value, wanted)
+
+
+def _number(path: Path, key: str, value: Any) -> float:
+    low, high = _RANGES[key]
+    kinds = (int,) if key in _WHOLE else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+        kind = "a whole number" if key in _WHOLE else "a number"
+        _wrong(path, key, value, f"{kind} from {low:g} to {high:g}")
+    return int(value) if key in _WHOLE else float(value)
+
+
+def _table(path: Path, key: str, value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping) or not all(isinstance(item, str) for item in value.values()):
+        _wrong(path, key, value, "a table of texts")
+    return dict(value)
+
+
+def _levels(path: Path, value: Any) -> tuple[str, str]:
+    names = tuple(value) if isinstance(value, list | tuple) else ()
+    if len(names) != 2 or not all(isinstance(name, str) and clean_name(name) for name in names):
+        _wrong(path, "levels", value, 'two names such as ["district", "street"]')
+    first, second = (clean_name(name) for name in names)
+    return (first, second) if first != second else _wrong(path, "levels", value, "two different names")
+
+
+def _existing(path: Path, key: str, text: str) -> Path:
+    target = path.parent / text
+    if not target.exists():
+        raise AddressVLMError(f"{path}: {key} = {text!r} is not there (looked for {target})")
+    return target
+
+
+def _satellite(path: Path, text: str) -> str:
+    if text == "streets":
+        return text
+    if "://" in text:
+        _wrong(path, "satellite", text, "a path (nothing is fetched from the web)")
+    if any(text.count(part) != 1 for part in ("{z}", "{x}", "{y}")):
+        _wrong(path, "satellite", text, 'a path with {z}, {x} and {y}, or "streets"')
+    return (path.parent / text).as_posix()

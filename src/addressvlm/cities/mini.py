@@ -1,0 +1,102 @@
+"""The mini city as a source: its photos and tiles are rendered instead of copied."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import pandas as pd
+
+from addressvlm.cities.city import TILES, About
+from addressvlm.cities.minicity.city import MiniCity
+from addressvlm.cities.minicity.config import MiniCityConfig, mini_city
+from addressvlm.cities.photos import shrunk
+from addressvlm.cities.source import Tile, Written
+from addressvlm.folders import write_atomically
+from addressvlm.imagery.opening import save_jpeg
+
+
+@dataclass(frozen=True)
+class MiniWriter:
+    """Renders views and tiles; every process builds the city once."""
+
+    config: MiniCityConfig
+    photo_px: int
+
+    def photo(self, row: Mapping[str, Any], path: Path) -> Written:
+        """Write the view of a row."""
+        view = _city(self.config).render(row)
+        save_jpeg(shrunk(view.image, self.photo_px), path)
+        return Written(scene=view.scene)
+
+    def tile(self, tile: Tile, path: Path) -> None:
+        """Write a tile as PNG."""
+        with write_atomically(path) as temporary:
+            _city(self.config).render_tile(tile).save(temporary, "PNG")
+
+
+def mini_source(name: str, *, radius_m: float = 30.0, photo_px: int = 768, **overrides: Any) -> "MiniSource":
+    """The mini city of that name as a source; `overrides` replace fields of its config."""
+    return MiniSource(mini_city(name, **overrides), radius_m, photo_px)
+
+
+@dataclass(frozen=True)
+class MiniSource:
+    """A mini city offered to the build."""
+
+    mini: MiniCityConfig
+    radius_m: float
+    photo_px: int
+    district_tolerance_m: float = 50.0
+    pictures: bool = True
+
+    @property
+    def about(self) -> About:
+        """Nobody's rights are touched by what is rendered."""
+        first, second = self.mini.levels
+        return About(
+            self.mini.name,
+            (first, second),
+            f"{TILES}/{{z}}/{{x}}/{{y}}.png",
+            self.mini.map_side_m,
+            "Rendered by addressvlm",
+            "CC0-1.0",
+        )
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The mini city's own config and what the build adds."""
+        return {"source": "mini", **asdict(self.mini), "radius_m": self.radius_m, "photo_px": self.photo_px}
+
+    @property
+    def writer(self) -> MiniWriter:
+        """Renders in any process."""
+        return MiniWriter(self.mini, self.photo_px)
+
+    def streets(self) -> gpd.GeoDataFrame:
+        """The streets of the plan."""
+        return self._city.streets
+
+    def districts(self) -> gpd.GeoDataFrame:
+        """The districts of the plan."""
+        return self._city.districts
+
+    def photos(self, workers: int | None) -> pd.DataFrame:
+        """The views, which nothing speaks against."""
+        views: pd.DataFrame = self._city.views
+        return views.assign(source=views["photo"], time=None, reason="")
+
+    def tiles(self, photos: pd.DataFrame) -> dict[str, list[Tile]]:
+        """All tiles of the city for every location."""
+        return dict.fromkeys(photos["location"], list(self._city.tiles))
+
+    @cached_property
+    def _city(self) -> MiniCity:
+        return _city(self.mini)
+
+
+@lru_cache(maxsize=1)
+def _city(config: MiniCityConfig) -> MiniCity:
+    return MiniCity(config)

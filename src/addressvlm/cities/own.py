@@ -1,0 +1,193 @@
+"""A user's own city as a source: photos, vectors and tiles that a `city.toml` names."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, astuple, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+
+from addressvlm.cities.city import TILES, About
+from addressvlm.cities.cityfile import PATHS, CityFile
+from addressvlm.cities.photocsv import photos_in_csv
+from addressvlm.cities.photos import Offer, copy_photo, located, photos_in_folder
+from addressvlm.cities.source import Tile, Written
+from addressvlm.errors import AddressVLMError, UsageError
+from addressvlm.folders import sha256, write_atomically
+from addressvlm.geo.places import LatLon, Projection
+from addressvlm.geo.reading import read_districts, read_streets
+from addressvlm.imagery.frames import Frame
+from addressvlm.imagery.tiles import XYZTiles, tiles_covering
+
+# Tiles are kept that are fine enough for map pictures of these sizes.
+_MAP_PX = (336, 672)
+_TILE_ENDS = (".png", ".jpg", ".jpeg", ".webp")
+_PLACE_DECIMALS = 5  # degrees: photos within about a metre are at one location
+
+
+@dataclass(frozen=True)
+class OwnWriter:
+    """Copies photos (upright, smaller, without metadata) and tiles (as they are)."""
+
+    photo_px: int
+    satellite: str
+
+    def photo(self, row: Mapping[str, Any], path: Path) -> Written:
+        """Copy the photo of a row, or say why that cannot be."""
+        return Written(reason=copy_photo(row["path"], path, self.photo_px))
+
+    def tile(self, tile: Tile, path: Path) -> None:
+        """Copy a tile."""
+        with write_atomically(path) as temporary:
+            shutil.copyfile(XYZTiles(self.satellite).path(tile), temporary)
+
+
+@dataclass(frozen=True)
+class OwnSource:
+    """What a `city.toml` names, offered to the build."""
+
+    file: CityFile
+
+    @property
+    def about(self) -> About:
+        """The keys that go into the city folder; its tiles lie in the folder itself."""
+        satellite = self.file.satellite
+        if satellite != "streets":
+            kind = Path(satellite).suffix.lower()
+            satellite = f"{TILES}/{{z}}/{{x}}/{{y}}{kind if kind in _TILE_ENDS else ''}"
+        return About(
+            self.file.name,
+            self.file.levels,
+            satellite,
+            self.file.map_side_m,
+            self.file.attribution,
+            self.file.licence,
+        )
+
+    @property
+    def radius_m(self) -> float:
+        """The key of that name."""
+        return self.file.radius_m
+
+    @property
+    def district_tolerance_m(self) -> float:
+        """The key of that name."""
+        return self.file.district_tolerance_m
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """All keys, with digests in place of paths; of photos and tiles, the digest of their list."""
+        values = {key: value for key, value in asdict(self.file).items() if key not in (*PATHS, "satellite")}
+        listed = [(*astuple(replace(offer, path=None)), _size(offer)) for offer in self._offers]
+        return {
+            "source": "own",
+            **values,
+            "photos_sha256": _digest(listed),
+            "streets_sha256": sha256(self.file.streets),
+            "districts_sha256": sha256(self.file.districts),
+            "tiles_sha256": _digest(sorted(self._xyz.tiles)) if self._xyz else None,
+        }
+
+    @property
+    def pictures(self) -> bool:
+        """The key `images`."""
+        return self.file.images
+
+    @property
+    def writer(self) -> OwnWriter:
+        """Copies in any process."""
+        return OwnWriter(self.file.photo_px, self.file.satellite)
+
+    def streets(self) -> gpd.GeoDataFrame:
+        """The streets of the file."""
+        return read_streets(self.file.streets, name_field=self.file.streets_name_field)
+
+    def districts(self) -> gpd.GeoDataFrame:
+        """The districts of the file, renamed as wished."""
+        return read_districts(
+            self.file.districts,
+            name_field=self.file.districts_name_field,
+            aliases=self.file.district_aliases,
+            admin_level=self.file.districts_admin_level,
+        )
+
+    def photos(self, workers: int | None) -> pd.DataFrame:
+        """The photos of the CSV or the folder; ids count them in their order."""
+        offers = located(self._offers, workers) if self.file.photos.is_dir() else self._offers
+        places = [offer.location or _rounded(offer) for offer in offers]
+        numbers = {place: number for number, place in enumerate(dict.fromkeys(places), start=1)}
+        return pd.DataFrame(
+            {
+                "photo": [f"p{number:06d}" for number in range(1, len(offers) + 1)],
+                "location": [f"l{numbers[place]:06d}" for place in places],
+                "source": [offer.source for offer in offers],
+                "lat": np.array([offer.lat for offer in offers], np.float64),
+                "lon": np.array([offer.lon for offer in offers], np.float64),
+                "heading_deg": np.array([offer.heading_deg for offer in offers], np.float64),
+                "pitch_deg": np.full(len(offers), np.nan),
+                "time": [offer.time for offer in offers],
+                "reason": [offer.reason for offer in offers],
+                "path": [offer.path for offer in offers],
+            }
+        )
+
+    def tiles(self, photos: pd.DataFrame) -> dict[str, list[Tile]] | None:
+        """Those of the user's tiles that the maps of the photos' locations need."""
+        xyz = self._xyz
+        if xyz is None:
+            return None
+        return {
+            str(location): _tiles_around(xyz, places, self.file.map_side_m)
+            for location, places in photos.groupby("location")
+        }
+
+    @cached_property
+    def _offers(self) -> list[Offer]:
+        photos = self.file.photos
+        if photos.is_dir():
+            if self.file.columns or not self.file.images:
+                raise UsageError(
+                    f"photos = {photos.name!r} is a folder: columns and images = false are for a CSV"
+                )
+            return photos_in_folder(photos)
+        if photos.suffix.lower() in (".csv", ".tsv", ".txt"):
+            return photos_in_csv(photos, self.file.columns, images=self.file.images)
+        raise AddressVLMError(
+            f"photos = {photos.name!r} is neither a folder nor a CSV file (.csv, .tsv, .txt)"
+        )
+
+    @cached_property
+    def _xyz(self) -> XYZTiles | None:
+        return None if self.file.satellite == "streets" else XYZTiles(self.file.satellite)
+
+
+def _tiles_around(xyz: XYZTiles, places: pd.DataFrame, side_m: float) -> list[Tile]:
+    """The tiles for a map around the middle of any of the places, in the sizes maps are made in."""
+    south, north = float(places["lat"].min()), float(places["lat"].max())
+    west, east = float(places["lon"].min()), float(places["lon"].max())
+    middle = LatLon((south + north) / 2, (west + east) / 2)
+    x, y = Projection(middle).to_xy([south, north], [west, east])
+    wide_m = side_m + float(max(np.ptp(x), np.ptp(y)))
+    tiles: set[Tile] = set()
+    for size_px in _MAP_PX:
+        frame = Frame(middle, wide_m, round(size_px * wide_m / side_m))
+        tiles.update(tile for tile in tiles_covering(frame, xyz.zoom_for(frame)) if tile in xyz.tiles)
+    return sorted(tiles)
+
+
+def _rounded(offer: Offer) -> tuple[float, float]:
+    return round(offer.lat, _PLACE_DECIMALS), round(offer.lon, _PLACE_DECIMALS)
+
+
+def _size(offer: Offer) -> int | None:
+    return offer.path.stat().st_size if offer.path and not offer.reason else None
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

@@ -1,0 +1,77 @@
+"""What every source of a city gives to the build, be it photos of a user or a mini city."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import geopandas as gpd
+import pandas as pd
+
+from addressvlm.cities.city import About
+
+Tile = tuple[int, int, int]  # zoom, x, y
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of one picture: why it could not be written, or what is seen in it (None: unknown)."""
+
+    reason: str = ""
+    scene: str | None = None
+    sha256: str = ""
+
+
+class Writer(Protocol):
+    """Makes the files of a city; small enough to be sent to other processes."""
+
+    def photo(self, row: Mapping[str, Any], path: Path) -> Written:
+        """Write the photo of a row of `Source.photos` as JPEG, atomically."""
+
+    def tile(self, tile: Tile, path: Path) -> None:
+        """Write a satellite tile, atomically."""
+
+
+class Source(Protocol):
+    """Where a city comes from."""
+
+    @property
+    def about(self) -> About:
+        """Name, levels and the like."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """What decides the bytes of the city folder, as JSON; digests stand for input files."""
+
+    @property
+    def radius_m(self) -> float:
+        """How far a photo's street may be."""
+
+    @property
+    def district_tolerance_m(self) -> float:
+        """How far outside of a district a photo may be."""
+
+    @property
+    def pictures(self) -> bool:
+        """Whether the photos have pictures, or are but places."""
+
+    @property
+    def writer(self) -> Writer:
+        """What makes the pictures."""
+
+    def streets(self) -> gpd.GeoDataFrame:
+        """Columns `name` and `geometry`; `attrs["dropped"]` may count what was left out."""
+
+    def districts(self) -> gpd.GeoDataFrame:
+        """Columns `name` and `geometry`; `attrs["dropped"]` may count what was left out."""
+
+    def photos(self, workers: int | None) -> pd.DataFrame:
+        """Every photo offered.
+
+        Columns: `photo` and `location` (ids), `source` (what the user calls it), `lat`, `lon`, `heading_deg`,
+        `pitch_deg` (degrees, NaN where unknown), `time` (or None), `reason` ("" or why it cannot be taken),
+        and whatever else the writer needs.
+        """
+
+    def tiles(self, photos: pd.DataFrame) -> dict[str, list[Tile]] | None:
+        """The tiles that show the surroundings of each location, or None for a map drawn from the vectors."""

@@ -1,0 +1,141 @@
+"""Stage 1, cross-view alignment (Sec. 3.2): the labelled map with the photo on it, and why they match."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import shapely
+from PIL import Image
+
+from addressvlm.cities.city import City
+from addressvlm.dataset.describing import Describe, Hint, Pictures, alignment_question, hinted_prompt
+from addressvlm.dataset.files import grafted_file, map_file, photo_file, save_picture, stitched_file
+from addressvlm.dataset.options import DatasetOptions
+from addressvlm.errors import AddressVLMError, UsageError
+from addressvlm.geo.places import LatLon
+from addressvlm.imagery.grafting import graft, graft_box, pair, stitch
+from addressvlm.imagery.labelling import LabelledMap, draw_street_names
+from addressvlm.imagery.satellite import Frame
+
+# Two streets meet near a photo when within so many metres of it they come as close to each other as `_GAP_M`.
+_NEAR_M = 40.0
+_GAP_M = 2.0
+
+
+class NoImagery(AddressVLMError):
+    """The satellite source shows nothing of a place."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A street view: its row in the city's table, and its pixels."""
+
+    row: pd.Series
+    image: Image.Image
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A row of the alignment table; `images` are paths under the folder of the data set."""
+
+    photo: str
+    location: str
+    images: tuple[str, ...]
+    question: str
+    answer: str
+    district: str
+    street: str
+    map_names: tuple[str, ...]
+
+
+def alignment_samples(
+    city: City, views: Sequence[View], folder: Path, options: DatasetOptions, describe: Describe
+) -> Iterator[Sample]:
+    """The samples of one location's training photos, whose pictures are written under `folder`.
+
+    There is one labelled map for all of them, not one for each: a location has up to 24 photos.
+    """
+    location = str(views[0].row["location"])
+    labelled = labelled_map(city, location, [view.image.size for view in views], options)
+    save_picture(labelled.image, folder, map_file(location))
+    question = alignment_question(city.levels, options.variant)
+    for view in views:
+        row = view.row
+        pictures, files = _compose(labelled.image, view, folder, options)
+        label = describe(pictures, hinted_prompt(_hint(city, row, labelled.names, options)))
+        names = (row["district"], row["street"], labelled.names)
+        yield Sample(row["photo"], location, files, question, label, *names)
+
+
+def labelled_map(
+    city: City, location: str, photo_sizes: Sequence[tuple[int, int]], options: DatasetOptions
+) -> LabelledMap:
+    """The satellite picture around a location with its street names.
+
+    The photos that will be grafted on it share it, so no name stands where the widest and the highest of them
+    (`photo_sizes`: width, height) will lie. Raises `NoImagery` where the source shows nothing of the place.
+    """
+    places = city.photos.loc[city.photos["location"] == location, ["lat", "lon"]].mean()
+    frame = Frame(LatLon(float(places["lat"]), float(places["lon"])), city.map_side_m, options.image_px)
+    satellite = _from_above(city, frame)
+    if not options.labels:
+        return LabelledMap(satellite, ())
+    reserved = None
+    if options.variant == "graft":
+        boxes = [graft_box(options.image_px, size, options.delta) for size in photo_sizes]
+        reserved = (min(box[0] for box in boxes), 0, options.image_px, max(box[3] for box in boxes))
+    # Stitching halves the map, and its names with it.
+    font_px = 2 * options.label_px if options.variant == "stitch" else options.label_px
+    return draw_street_names(satellite, frame, city.streets, reserved=reserved, font_px=font_px)
+
+
+def cross_street(city: City, row: pd.Series) -> str | None:
+    """The second nearest street of a photo, if it meets the nearest one within 40 m of it.
+
+    A street that runs parallel near by is none.
+    """
+    if not isinstance(row["runner_up"], str):
+        return None
+    projection = city.street_map.projection
+    point = shapely.Point(*map(float, projection.to_xy(row["lat"], row["lon"])))
+    lines = city.streets.set_index("name").geometry[[row["street"], row["runner_up"]]]
+    nearest, second = lines.to_crs(projection.crs).intersection(point.buffer(_NEAR_M))
+    return row["runner_up"] if nearest.distance(second) <= _GAP_M else None
+
+
+def _from_above(city: City, frame: Frame) -> Image.Image:
+    try:
+        return city.satellite_source.image(frame)
+    except UsageError:
+        raise
+    except AddressVLMError as error:
+        raise NoImagery(str(error)) from error
+
+
+def _compose(
+    satellite: Image.Image, view: View, folder: Path, options: DatasetOptions
+) -> tuple[Pictures, tuple[str, ...]]:
+    """Map and street view as the variant wants them, with the files that they are in."""
+    photo, location = view.row["photo"], view.row["location"]
+    if options.variant == "pair":
+        return pair(satellite, view.image), (map_file(location), photo_file(photo))
+    if options.variant == "graft":
+        picture, file = graft(satellite, view.image, options.delta), grafted_file(photo)
+    else:
+        picture, file = stitch(satellite, view.image), stitched_file(photo)
+    save_picture(picture, folder, file)
+    return picture, (file,)
+
+
+def _hint(city: City, row: pd.Series, map_names: tuple[str, ...], options: DatasetOptions) -> Hint:
+    return Hint(
+        city=city.name,
+        levels=city.levels,
+        district=row["district"],
+        street=row["street"],
+        cross_street=cross_street(city, row),
+        scene=row["scene"] if isinstance(row["scene"], str) else None,
+        map_names=map_names,
+        variant=options.variant,
+    )

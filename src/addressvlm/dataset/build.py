@@ -1,0 +1,178 @@
+"""From a city folder to a data set folder: pictures, conversations, questions, gazetteer."""
+
+import hashlib
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from addressvlm.cities.city import City, load_city
+from addressvlm.dataset.describing import Describe, rule_based_describe
+from addressvlm.dataset.gazetteer import GAZETTEER, gazetteer, write_gazetteer
+from addressvlm.dataset.localization import question_rows, training_rows, vocabulary
+from addressvlm.dataset.options import DatasetOptions
+from addressvlm.dataset.pictures import PARTS, Part, Place, Task, make_pictures
+from addressvlm.dataset.questions import LEVELS, Vocabulary
+from addressvlm.dataset.splits import SPLITS, split_locations, thin_out
+from addressvlm.dataset.tables import SCHEMAS, table_path, write_table
+from addressvlm.errors import AddressVLMError
+from addressvlm.folders import fingerprint, open_step, sha256
+
+Counts = Counter[tuple[str, str, str]]
+
+
+def build_dataset(
+    city_folder: Path,
+    out: Path,
+    options: DatasetOptions | None = None,
+    *,
+    workers: int | None = None,
+    describe: Describe = rule_based_describe,
+    **fields: Any,
+) -> dict[str, Any]:
+    """Make the data set of a city in `out`, or finish what an earlier call began; returns its summary.
+
+    `fields` are single fields of `DatasetOptions`, instead of or over `options`. `describe` writes the labels
+    of the alignment stage; it must be picklable, unless `workers` is 1. The bytes depend on the city, the
+    options and `describe` only, not on `workers` or on interruptions.
+
+    Raises `AddressVLMError` where the city is incomplete, too small to be split, or knows fewer than two
+    streets; photos that cannot be opened are left out and named in the summary.
+    """
+    options = replace(options or DatasetOptions(), **fields)
+    city = load_city(city_folder)
+    mark = fingerprint(city_folder)
+    config = {"city": city.name, "fingerprint": mark, **asdict(options), "describe": _name(describe)}
+    with open_step(out, "dataset", config) as step:
+        summary = step.summary
+        if summary is None:
+            photos = _split_photos(city, options)
+            words = _vocabulary(city, photos["train"])
+            photos["train"] = thin_out(photos["train"], options)
+            parts = list(
+                make_pictures(Task(city_folder, mark, out, options, describe), _places(photos), workers)
+            )
+            summary = step.finish(_tables(city, out, options, _Made(photos, words, parts)))
+        shutil.rmtree(out / PARTS, ignore_errors=True)
+        return summary
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What the tables are written from: photos by split, names for questions, what became of pictures."""
+
+    photos: Mapping[str, pd.DataFrame]
+    words: Vocabulary
+    parts: list[Part]
+
+
+def _split_photos(city: City, options: DatasetOptions) -> dict[str, pd.DataFrame]:
+    """The city's photos by split, each sorted by photo."""
+    for column in ("photo", "location"):
+        strange = [value for value in city.photos[column] if not re.fullmatch(r"[A-Za-z0-9_-]+", str(value))]
+        if strange:
+            raise AddressVLMError(
+                f"{column} {strange[0]!r} of {city.name} is no id (letters, digits, '-', '_'); "
+                "build the city again"
+            )
+    split = city.photos["location"].map(split_locations(city.photos, options))
+    in_order = city.photos.sort_values("photo")
+    return {name: in_order[split == name].reset_index(drop=True) for name in SPLITS}
+
+
+def _vocabulary(city: City, training: pd.DataFrame) -> Vocabulary:
+    words = vocabulary(city.levels, training)
+    if len(words.street.names) < 2:
+        raise AddressVLMError(
+            f"the training photos of {city.name} lie on one {city.levels[1]} only "
+            f"({words.street.names[0]}): there is nothing to tell apart; add photos of others"
+        )
+    return words
+
+
+def _places(photos: Mapping[str, pd.DataFrame]) -> list[Place]:
+    return [
+        Place(str(location), tuple(group), split == "train")
+        for split, table in photos.items()
+        for location, group in table.groupby("location")["photo"]
+    ]
+
+
+def _tables(city: City, out: Path, options: DatasetOptions, made: _Made) -> dict[str, Any]:
+    """Write the tables and the gazetteer; returns the summary."""
+    skipped = {photo: reason for part in made.parts for photo, reason in part.skipped.items()}
+    photos = {split: table[~table["photo"].isin(skipped)] for split, table in made.photos.items()}
+    samples = sorted(
+        (sample for part in made.parts for sample in part.samples), key=lambda sample: str(sample["photo"])
+    )
+    if not samples:
+        reasons = [*skipped.values(), *(part.without_map for part in made.parts if part.without_map)]
+        raise AddressVLMError(f"no training photo of {city.name} could be aligned with a map: {reasons[0]}")
+    rows = {
+        "train": training_rows(photos["train"], made.words, rounds=options.rounds, seed=options.seed),
+        "val": question_rows(photos["val"], made.words, seed=options.seed),
+        "test": question_rows(photos["test"], made.words, seed=options.seed),
+    }
+    counts: dict[str, Counts] = {split: Counter() for split in SPLITS}
+    write_table(out, "alignment", samples)
+    for split in SPLITS:
+        write_table(out, split, _counted(rows[split], counts[split]))
+    write_gazetteer(gazetteer(city, photos["train"]), out)
+    return {
+        "city": city.name,
+        "levels": list(city.levels),
+        "attribution": city.attribution,
+        "licence": city.licence,
+        "alignment": {"samples": len(samples), "maps": len({sample["location"] for sample in samples})},
+        "splits": {split: _split_summary(photos[split], counts[split]) for split in SPLITS},
+        "dropped_no_judgments": {split: _dropped(photos[split], counts[split]) for split in ("val", "test")},
+        "skipped": {
+            "photos": skipped,
+            "maps": sorted({part.without_map for part in made.parts if part.without_map}),
+        },
+        "sha256": _digests(out),
+    }
+
+
+def _counted(rows: Iterable[Mapping[str, Any]], counts: Counts) -> Iterator[Mapping[str, Any]]:
+    """Hand the rows on, counting their questions by kind, level and truth."""
+    for row in rows:
+        for asked in row.get("turns", [row]):
+            counts[asked["kind"], asked["level"], asked.get("truth", "")] += 1
+        yield row
+
+
+def _split_summary(photos: pd.DataFrame, counts: Counts) -> dict[str, Any]:
+    types: Counter[str] = Counter()
+    for (kind, level, _), number in sorted(counts.items()):
+        types[f"{kind} {level}"] += number
+    return {
+        "photos": len(photos),
+        "locations": int(photos["location"].nunique()),
+        **{f"{level}s": int(photos[level].nunique()) for level in LEVELS},
+        "questions": counts.total(),
+        "types": dict(types),
+    }
+
+
+def _dropped(photos: pd.DataFrame, counts: Counts) -> dict[str, int]:
+    """How many photos have no judgment with the truth No, because the name drawn for it was the true one."""
+    return {level: len(photos) - counts["judgment", level, "No"] for level in LEVELS}
+
+
+def _digests(out: Path) -> dict[str, str]:
+    """SHA-256 of every table, and one of all pictures together."""
+    files = [*(table_path(out, name) for name in SCHEMAS), out / GAZETTEER]
+    pictures = hashlib.sha256()
+    for path in sorted((out / "images").rglob("*.jpg")):
+        pictures.update(f"{path.relative_to(out).as_posix()} {sha256(path)}\n".encode())
+    return {file.name: sha256(file) for file in files} | {"images": pictures.hexdigest()}
+
+
+def _name(describe: Describe) -> str:
+    return str(getattr(describe, "__qualname__", type(describe).__qualname__))

@@ -1,0 +1,76 @@
+"""What a data set can be made with; light to import, because the command line reads it for its help."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from addressvlm.errors import UsageError
+
+Variant = Literal["graft", "stitch", "pair"]
+SplitBy = Literal["location", "block", "time"]
+
+
+@dataclass(frozen=True)
+class DatasetOptions:
+    """The options of `build_dataset`, by the names that the command line offers."""
+
+    image_px: int = 336
+    """Side of a map, and longer side of a street view at most, in pixels."""
+    delta: float = 0.5
+    """Longer side of the grafted street view over the side of the map."""
+    variant: Variant = "graft"
+    """How map and street view come together: graft, stitch (side by side) or pair (two pictures)."""
+    labels: bool = True
+    """Write street names on the maps."""
+    font_px: float | None = None
+    """Height of the street names in the final picture; by default 1/28 of its side, but at least 8 pixels."""
+    rounds: int = 7
+    """Questions of a training conversation: 7 (the paper's text) or 3 (the paper's counts)."""
+    views_share: float = 1.0
+    """Share of the photos that each training location keeps, evenly spread over the headings."""
+    locations_share: float = 1.0
+    """Share of the training locations that are kept."""
+    split: tuple[float, float, float] = (0.7, 0.2, 0.1)
+    """Shares of the locations that go to train, val and test."""
+    split_by: SplitBy = "location"
+    """What is kept together: location, block (squares of block_m) or time (the oldest photos train)."""
+    block_m: float = 250.0
+    """Side of the squares of split_by = block, in metres."""
+    seed: int = 0
+    """Decides the split, the names drawn, the wording and the order of questions."""
+
+    def __post_init__(self) -> None:
+        for name in ("delta", "views_share", "locations_share"):
+            _require(0 < getattr(self, name) <= 1, name, getattr(self, name), "it must lie in (0, 1]")
+        for name, choices in (
+            ("variant", get_args(Variant)),
+            ("split_by", get_args(SplitBy)),
+            ("rounds", (3, 7)),
+        ):
+            known = ", ".join(map(str, choices))
+            _require(getattr(self, name) in choices, name, getattr(self, name), f"it can be {known}")
+        _require(32 <= self.image_px <= 4096, "image_px", self.image_px, "it must lie between 32 and 4096")
+        _require(
+            self.font_px is None or 4 <= self.font_px <= 100,
+            "font_px",
+            self.font_px,
+            "it must lie between 4 and 100",
+        )
+        _require(0 < self.block_m < float("inf"), "block_m", self.block_m, "it must be a length in metres")
+        shares_fit = (
+            len(self.split) == 3
+            and self.split[0] > 0
+            and all(0 <= share < float("inf") for share in self.split)
+        )
+        _require(
+            shares_fit, "split", self.split, "it is three shares for train, val and test, the first above 0"
+        )
+
+    @property
+    def label_px(self) -> float:
+        """Height of the street names in the picture that a model sees, in pixels."""
+        return self.font_px or max(8.0, self.image_px / 28)
+
+
+def _require(holds: bool, name: str, value: object, rule: str) -> None:
+    if not holds:
+        raise UsageError(f"{name} is {value!r}, but {rule}")

@@ -1,0 +1,113 @@
+"""The pictures of a data set, one location after the other, in several processes.
+
+A finished location leaves a part: what became of its photos, and its alignment samples. A rerun makes only
+the locations that have none.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps
+
+from addressvlm.cities.city import City, load_city
+from addressvlm.dataset.alignment import NoImagery, View, alignment_samples
+from addressvlm.dataset.describing import Describe
+from addressvlm.dataset.files import photo_file, save_picture
+from addressvlm.dataset.options import DatasetOptions
+from addressvlm.errors import AddressVLMError
+from addressvlm.folders import read_json, write_json
+from addressvlm.imagery.opening import open_image
+from addressvlm.work import in_processes, track
+
+PARTS = ".parts"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is the same for all locations. `fingerprint` is the city's: a city built anew is read anew."""
+
+    city: Path
+    fingerprint: str
+    out: Path
+    options: DatasetOptions
+    describe: Describe
+
+
+@dataclass(frozen=True)
+class Place:
+    """A location and those of its photos that the data set takes; only training ones are aligned."""
+
+    location: str
+    photos: tuple[str, ...]
+    training: bool
+
+
+@dataclass(frozen=True)
+class Part:
+    """What became of a place: rows of the alignment table, and reasons by photo for what could not be opened.
+
+    `without_map` says why a training location has no samples, or is empty.
+    """
+
+    samples: Sequence[dict[str, Any]]
+    skipped: dict[str, str]
+    without_map: str
+
+
+def make_pictures(task: Task, places: Sequence[Place], workers: int | None) -> Iterator[Part]:
+    """Make what is still missing; the parts come in the order of the places."""
+    (task.out / PARTS).mkdir(exist_ok=True)
+    done = in_processes(partial(_make_place, task), places, workers)
+    yield from track(done, "pictures by location", total=len(places))
+
+
+def _make_place(task: Task, place: Place) -> Part:
+    path = task.out / PARTS / f"{place.location}.json"
+    if path.exists():
+        return Part(**read_json(path))
+    city = _city(task.city, task.fingerprint)
+    views, skipped = _open_views(city, place)
+    for view in views:
+        save_picture(_at_most(task.options.image_px, view.image), task.out, photo_file(view.row["photo"]))
+    samples: list[dict[str, Any]] = []
+    without_map = ""
+    if place.training and views:
+        try:
+            made = alignment_samples(city, views, task.out, task.options, task.describe)
+            samples = [asdict(sample) for sample in made]
+        except NoImagery as error:
+            without_map = _without_paths(error, city)
+    part = Part(samples, skipped, without_map)
+    write_json(path, asdict(part))
+    return part
+
+
+@lru_cache(maxsize=1)
+def _city(folder: Path, fingerprint: str) -> City:
+    return load_city(folder)
+
+
+def _open_views(city: City, place: Place) -> tuple[list[View], dict[str, str]]:
+    here = city.photos[city.photos["location"] == place.location].sort_values("photo")
+    views, skipped = [], {}
+    for _, row in here[here["photo"].isin(place.photos)].iterrows():
+        try:
+            views.append(View(row, open_image(city.folder / row["file"])))
+        except AddressVLMError as error:
+            skipped[row["photo"]] = _without_paths(error, city)
+    return views, skipped
+
+
+def _at_most(longer_px: int, image: Image.Image) -> Image.Image:
+    """The image, made smaller if its longer side has more pixels than that; never larger."""
+    if max(image.size) <= longer_px:
+        return image
+    return ImageOps.contain(image, (longer_px, longer_px), Image.Resampling.BICUBIC)
+
+
+def _without_paths(error: AddressVLMError, city: City) -> str:
+    # Summaries hold no path of this machine.
+    return str(error).replace(f"{city.folder}/", "")

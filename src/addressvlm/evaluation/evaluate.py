@@ -1,0 +1,158 @@
+"""Ask every test question, keep the answers, score them: a step from a data set to an evaluation folder.
+
+Whatever can answer can be evaluated: it comes in as a function from questions to texts.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import pandas as pd
+
+from addressvlm.dataset.tables import read_questions, read_table
+from addressvlm.errors import AddressVLMError
+from addressvlm.evaluation.metrics import Scores, known_from_training, score
+from addressvlm.evaluation.neighbours import answer_by_address, neighbour_addresses
+from addressvlm.evaluation.predictions import FIELDS, append_predictions, read_predictions, resume_predictions
+from addressvlm.evaluation.report import write_report
+from addressvlm.folders import fingerprint, open_step, read_json, require_complete, sha256, write_json
+from addressvlm.work import track
+
+PREDICTIONS = "predictions.jsonl"
+METRICS = "metrics.json"
+REPORT = "report.html"
+
+# Questions between two writes. In low precision the answers of one chunk may depend on one another.
+CHUNK = 512
+
+_ASKED = FIELDS[:-1]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question about one or more pictures."""
+
+    images: tuple[Path, ...]
+    question: str
+
+
+Answer = Callable[[Sequence[Request]], Iterable[str]]
+
+
+def evaluate(
+    dataset: Path,
+    answer: Answer,
+    out: Path,
+    *,
+    split: str = "test",
+    name: str = "",
+    config: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+) -> dict[str, Any]:
+    """Ask `answer` all questions of a split and write predictions, metrics and report into `out`.
+
+    `answer` takes a list of requests and gives their answers in that order. `name` says who answers, `config`
+    what else decides the answers (the fingerprint of a run, say): the answers of one model are never
+    continued with those of another. A killed evaluation goes on where it stopped. Returns what `metrics.json`
+    holds.
+    """
+    asked = {"dataset": fingerprint(dataset), "split": split, "name": name, "chunk": CHUNK, **(config or {})}
+    with open_step(out, "evaluation", asked) as step:
+        if step.summary is None:
+            questions = _questions(dataset, split)
+            answers = _ask(answer, questions, dataset, out / PREDICTIONS)
+            answered = questions.assign(answer=answers)
+            metrics = {"name": name, "split": split, **_score(answered, dataset, workers).to_json()}
+            write_json(out / METRICS, metrics)
+            _report(answered, metrics, dataset, out / REPORT)
+            files = (PREDICTIONS, METRICS, REPORT)
+            step.finish(
+                {"questions": len(questions), **{f"sha256_{file}": sha256(out / file) for file in files}}
+            )
+        result: dict[str, Any] = read_json(out / METRICS)
+        return result
+
+
+def score_file(path: Path) -> dict[str, Any]:
+    """Score a predictions file by itself, without a model or a data set; what `metrics.json` would hold."""
+    return score(read_predictions(path)).to_json()
+
+
+def _questions(dataset: Path, split: str) -> pd.DataFrame:
+    questions = read_questions(dataset, split)
+    if questions.empty:
+        raise AddressVLMError(
+            f"the {split} split of {dataset} has no questions; make the data set with more locations"
+        )
+    return questions
+
+
+def _ask(answer: Answer, questions: pd.DataFrame, dataset: Path, path: Path) -> list[str]:
+    """All answers in the order of the questions; those that `path` has already are not asked for again."""
+    done = resume_predictions(path, CHUNK, len(questions))
+    _require_same_questions(done, questions, path)
+    answers: list[str] = done["answer"].tolist()
+    new = _answered(answer, questions.iloc[len(done) :], dataset, path)
+    answers += track(new, "questions", len(questions) - len(done))
+    return answers
+
+
+def _answered(answer: Answer, questions: pd.DataFrame, dataset: Path, path: Path) -> Iterator[str]:
+    for begin in range(0, len(questions), CHUNK):
+        rows = questions.iloc[begin : begin + CHUNK].to_dict("records")
+        requests = [
+            Request(tuple(dataset / image for image in row["images"]), row["question"]) for row in rows
+        ]
+        answers = []
+        for text in answer(requests):
+            answers.append(text)
+            yield text
+        append_predictions(path, rows, answers)
+
+
+def _require_same_questions(done: pd.DataFrame, questions: pd.DataFrame, path: Path) -> None:
+    asked = questions.iloc[: len(done)]
+    for number, (there, here) in enumerate(zip(_rows(done), _rows(asked), strict=True), start=1):
+        if there != here:
+            raise AddressVLMError(
+                f"{path}, line {number} is not the question of the data set; remove the file"
+            )
+
+
+def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
+    return table[list(_ASKED)].to_dict("records")
+
+
+def _score(answered: pd.DataFrame, dataset: Path, workers: int | None) -> Scores:
+    train = read_table(dataset, "train", ["photo", "images", "district", "street"]).to_pandas()
+    addresses = neighbour_addresses(train, answered, dataset, workers)
+    names = {
+        level: sorted({*train[level], *answered[level], *_options(answered, level)})
+        for level in ("district", "street")
+    }
+    return score(
+        answered,
+        known=known_from_training(train),
+        neighbour_answers=answer_by_address(answered, addresses, names),
+    )
+
+
+def _options(answered: pd.DataFrame, level: str) -> Iterator[str]:
+    for options in answered.loc[answered["level"] == level, "options"]:
+        yield from options
+
+
+def _report(answered: pd.DataFrame, metrics: Mapping[str, Any], dataset: Path, path: Path) -> None:
+    about = require_complete(dataset)
+    write_report(
+        path,
+        answered,
+        metrics,
+        gpd.read_parquet(dataset / "gazetteer.parquet"),
+        dataset,
+        title=f"{metrics['name'] or 'Evaluation'} on {about['city']}",
+        levels=tuple(about["levels"]),
+        attribution=about["attribution"],
+    )

@@ -1,0 +1,96 @@
+"""Questions and answers as token ids, and which of them are learned: the same in training and in inference.
+
+The text is Phi-3's, as xtuner writes it for LLaVA, one `<s>` and no end of text:
+
+    <s><|user|>\\n<image>\\nQ1<|end|>\\n<|assistant|>\\nA1<|end|>\\n<|user|>\\nQ2<|end|>\\n<|assistant|>\\nA2<|end|>\\n
+
+Control tokens swallow the line break behind them, so they are put in as ids, and every question and answer
+is encoded by itself: the prompt of an inference is always a prefix of what was trained, and no text of a
+user can become a control token or a picture.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from addressvlm.errors import AddressVLMError
+from addressvlm.model.tokenizer import ASSISTANT, BOS, END, IMAGE, USER
+
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A question and its answer; None is the answer that the model is to give."""
+
+    question: str
+    answer: str | None
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids of a conversation, and the same ids where they are learned, `IGNORED` elsewhere."""
+
+    ids: list[int]
+    labels: list[int]
+
+
+def encode_conversation(
+    tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], *, image_tokens: int, images: int = 1
+) -> Encoded:
+    """Encode turns about `images` pictures of `image_tokens` tokens each, which stand in the first question.
+
+    Labels are on every answer and its `<|end|>` (Sec. 4.1: loss on the answers of every turn). Only the last
+    answer may be None: then the ids end where the model goes on.
+    """
+    assert turns, "a conversation has at least one turn"
+    bos, user, assistant, end, image = control_ids(tokenizer, (BOS, USER, ASSISTANT, END, IMAGE))
+    line_break = encode_text(tokenizer, "\n") if images > 1 else []
+    ids, labels = [bos], [IGNORED]
+
+    def add(tokens: Sequence[int], learned: bool = False) -> None:
+        ids.extend(tokens)
+        labels.extend(tokens if learned else [IGNORED] * len(tokens))
+
+    for number, turn in enumerate(turns):
+        add([user])
+        question = turn.question.strip()
+        if number == 0 and images:
+            picture = [image] * image_tokens
+            add((picture + line_break) * (images - 1) + picture)
+            question = f"\n{question}"
+        add([*encode_text(tokenizer, question), end, assistant])
+        if turn.answer is None:
+            assert number == len(turns) - 1, "only the last answer may be open"
+        else:
+            add([*encode_text(tokenizer, turn.answer.strip()), end], learned=True)
+    return Encoded(ids, labels)
+
+
+def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """The ids of plain text: no control token is looked for in it, none can come out.
+
+    Goes through the stages of the tokenizer without its added tokens, because `split_special_tokens=True`
+    lets those pass that are not marked special (Phi-3's `</s>`).
+    """
+    text = text.encode("utf-8", "replace").decode("utf-8")  # lone surrogates are no text
+    backend = tokenizer.backend_tokenizer
+    if backend.normalizer is not None:
+        text = backend.normalizer.normalize_str(text)
+    words = [text]
+    if backend.pre_tokenizer is not None:
+        words = [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
+    return [token.id for word in words for token in backend.model.tokenize(word)]
+
+
+def control_ids(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[str]) -> list[int]:
+    """The ids of control tokens; a tokenizer that lacks one cannot speak this template."""
+    added = tokenizer.get_added_vocab()
+    missing = [token for token in tokens if token not in added]
+    if missing:
+        raise AddressVLMError(
+            f"the tokenizer has no {', '.join(missing)}; "
+            f"only models with Phi-3's chat template and an {IMAGE} token can be used"
+        )
+    return [added[token] for token in tokens]

@@ -1,0 +1,128 @@
+"""Backbones by name: sizes as data, turned into Hugging Face configurations.
+
+The mini models are the classes of the full size with small numbers; only these values tell them apart.
+"""
+
+import difflib
+from dataclasses import dataclass
+from typing import Literal
+
+from transformers import (
+    CLIPVisionConfig,
+    LlavaConfig,
+    Phi3Config,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+    Qwen2Config,
+    SiglipVisionConfig,
+)
+
+from addressvlm.errors import UsageError
+from addressvlm.model.preprocessing import CLIP_MEAN, CLIP_STD, SIGLIP_MEAN, SIGLIP_STD, Preprocessing
+from addressvlm.model.tokenizer import END, IMAGE
+
+
+@dataclass(frozen=True)
+class Tower:
+    """A transformer: `family` is its Hugging Face type, `width` the hidden size, `mlp` the inner width."""
+
+    family: Literal["clip", "siglip", "phi3", "qwen2"]
+    width: int
+    layers: int
+    heads: int
+    mlp: int
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A LLaVA-style model. `vision_feature_layer` counts from the last layer of the vision tower (-1)."""
+
+    vision: Tower
+    text: Tower
+    image_px: int
+    patch_px: int
+    vision_feature_layer: int
+
+    @property
+    def image_tokens(self) -> int:
+        """Tokens of one picture."""
+        return (self.image_px // self.patch_px) ** 2
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """As the family of the vision tower was trained."""
+        if self.vision.family == "siglip":
+            return Preprocessing(self.image_px, mean=SIGLIP_MEAN, std=SIGLIP_STD)
+        return Preprocessing(self.image_px, mean=CLIP_MEAN, std=CLIP_STD)
+
+    def config(self, tokenizer: PreTrainedTokenizerBase) -> LlavaConfig:
+        """The Hugging Face configuration for this tokenizer."""
+        return LlavaConfig(
+            vision_config=self._vision_config(),
+            text_config=self._text_config(tokenizer),
+            image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
+            image_seq_length=self.image_tokens,
+            vision_feature_layer=self.vision_feature_layer,
+            # CLIP has a class token in front, which LLaVA drops; SigLIP has none.
+            vision_feature_select_strategy="full" if self.vision.family == "siglip" else "default",
+            architectures=["LlavaForConditionalGeneration"],
+        )
+
+    def _vision_config(self) -> PreTrainedConfig:
+        sizes = dict(_sizes(self.vision), image_size=self.image_px, patch_size=self.patch_px)
+        if self.vision.family == "siglip":
+            return SiglipVisionConfig(**sizes, vision_use_head=False)
+        return CLIPVisionConfig(**sizes, projection_dim=self.vision.width)
+
+    def _text_config(self, tokenizer: PreTrainedTokenizerBase) -> PreTrainedConfig:
+        family, architecture = {
+            "phi3": (Phi3Config, "Phi3ForCausalLM"),
+            "qwen2": (Qwen2Config, "Qwen2ForCausalLM"),
+        }[self.text.family]
+        return family(
+            **_sizes(self.text),
+            num_key_value_heads=self.text.heads,
+            vocab_size=len(tokenizer),
+            max_position_embeddings=4096,
+            bos_token_id=tokenizer.bos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.convert_tokens_to_ids(END),
+            # vLLM resolves the language model by it; configs built in memory lack it.
+            architectures=[architecture],
+        )
+
+
+def _sizes(tower: Tower) -> dict[str, int]:
+    return {
+        "hidden_size": tower.width,
+        "num_hidden_layers": tower.layers,
+        "num_attention_heads": tower.heads,
+        "intermediate_size": tower.mlp,
+    }
+
+
+PRESETS = {
+    "mini": Preset(
+        vision=Tower("clip", width=160, layers=4, heads=5, mlp=480),
+        text=Tower("phi3", width=160, layers=4, heads=5, mlp=480),
+        image_px=112,
+        patch_px=14,
+        vision_feature_layer=-1,
+    ),
+    "mini-siglip": Preset(
+        vision=Tower("siglip", width=160, layers=4, heads=5, mlp=480),
+        text=Tower("qwen2", width=160, layers=4, heads=5, mlp=480),
+        image_px=112,
+        patch_px=14,
+        vision_feature_layer=-1,
+    ),
+}
+
+
+def preset(name: str) -> Preset:
+    """The preset of this name, or an error with the nearest one."""
+    if name in PRESETS:
+        return PRESETS[name]
+    nearest = difflib.get_close_matches(name, PRESETS, n=1)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(map(repr, PRESETS))}"
+    raise UsageError(f"there is no backbone {name!r}; {hint}")

@@ -1,0 +1,149 @@
+"""Where a run starts from: a preset with random weights, a model folder, or an earlier run.
+
+A run with adapters keeps its base beside them (hard links where the disk allows), so that a run folder can be
+moved and used alone. A later run with the same kind of adapter goes on training the earlier one's.
+"""
+
+import hashlib
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+from transformers import PreTrainedModel
+
+from addressvlm.errors import UsageError
+from addressvlm.folders import CONFIG, SUMMARY, fingerprint, read_json
+from addressvlm.model.backbone import (
+    ADAPTER,
+    BASE,
+    MODEL,
+    Backbone,
+    build_backbone,
+    load_backbone,
+    load_run,
+    save_backbone,
+)
+from addressvlm.model.checkpoints import digests, publish, verify
+from addressvlm.model.lora import (
+    PARTS,
+    adapter_config,
+    adapter_parts,
+    add_adapter,
+    restore_adapter,
+    train_adapter_parts,
+    train_parts,
+)
+from addressvlm.model.presets import PRESETS, preset
+from addressvlm.training.stages import Stage
+from addressvlm.work import say
+
+
+def identify(base: str, seed: int) -> dict[str, Any]:
+    """What decides the weights of a base, for the config of a run: names, seeds and digests, no paths."""
+    folder = _folder(base)
+    if folder is None:
+        preset(base)  # an unknown name is an error here
+        return {"preset": base, "seed": seed}
+    if _is_run(folder):
+        return {"run": fingerprint(folder)}
+    listing = "".join(f"{name} {digest}\n" for name, digest in digests(folder).items())
+    return {"model": hashlib.sha256(listing.encode()).hexdigest()}
+
+
+def start(base: str, stage: Stage, run: Path) -> tuple[Backbone, PreTrainedModel | PeftModel]:
+    """The model to train, with what the stage trains unfrozen; the base under adapters is kept in `run`."""
+    if not uses_adapter(base, stage):
+        backbone = _whole(base, stage.seed)
+        train_parts(backbone.model, stage.trains)
+        return _fitted(backbone, stage), backbone.model
+    earlier = _adapter_to_continue(base, stage)
+    _keep_base(base, stage, run, continued=earlier is not None)
+    backbone = load_backbone(run / BASE)
+    parts = set(stage.trains) | set(adapter_parts(earlier) if earlier else ())
+    adapted = add_adapter(
+        backbone.model,
+        [part for part in PARTS if part in parts],
+        rank=stage.lora_rank,
+        alpha=stage.lora_alpha,
+        dropout=stage.lora_dropout,
+        seed=stage.seed,
+    )
+    if earlier:
+        restore_adapter(adapted, earlier)
+    train_adapter_parts(adapted, stage.trains)
+    return _fitted(backbone, stage), adapted
+
+
+def uses_adapter(base: str, stage: Stage) -> bool:
+    """Whether the run ends with adapters; the projector alone is trained whole, there is nothing to adapt."""
+    if stage.tuning == "full":
+        return False
+    return set(stage.trains) != {"projector"} or _adapter_to_continue(base, stage) is not None
+
+
+def _adapter_to_continue(base: str, stage: Stage) -> Path | None:
+    folder = _folder(base)
+    if folder is None or not (folder / ADAPTER).is_dir():
+        return None
+    config = adapter_config(folder / ADAPTER)
+    same = (config.r, config.lora_alpha) == (stage.lora_rank, stage.lora_alpha)
+    return folder / ADAPTER if same else None
+
+
+def _whole(base: str, seed: int) -> Backbone:
+    folder = _folder(base)
+    if folder is None:
+        return build_backbone(base, seed=seed)
+    return load_run(folder) if _is_run(folder) else load_backbone(folder)
+
+
+def _keep_base(base: str, stage: Stage, run: Path, *, continued: bool) -> None:
+    kept, folder = run / BASE, _folder(base)
+    if kept.is_dir():
+        verify(kept)
+    elif folder is None:
+        say(f"warning: {base!r} has random weights, and adapters change little of them; try tuning = full")
+        save_backbone(build_backbone(base, seed=stage.seed), kept)
+    elif not _is_run(folder):
+        _link(folder, kept)
+    elif continued or (folder / MODEL).is_dir():
+        _link(folder / (BASE if continued else MODEL), kept)
+    else:
+        save_backbone(load_run(folder), kept)
+
+
+def _link(source: Path, target: Path) -> None:
+    with publish(target) as staging:
+        for name in digests(source):
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(source / name, staging / name)
+            except OSError:  # another disk, or one without links
+                shutil.copyfile(source / name, staging / name)
+
+
+def _fitted(backbone: Backbone, stage: Stage) -> Backbone:
+    if stage.image_fit is None:
+        return backbone
+    return replace(backbone, preprocessing=replace(backbone.preprocessing, fit=stage.image_fit))
+
+
+def _folder(base: str) -> Path | None:
+    """The folder that is meant, or None for a preset; a preset's name wins over a folder of that name."""
+    if base in PRESETS:
+        return None
+    if Path(base).is_dir():
+        return Path(base)
+    if "/" in base or os.sep in base:
+        raise UsageError(f"there is no folder {base}; a base is a preset, a model folder or an earlier run")
+    return None
+
+
+def _is_run(folder: Path) -> bool:
+    if (folder / SUMMARY).is_file():
+        return True
+    config = folder / CONFIG
+    return config.is_file() and read_json(config).get("step") == "run"

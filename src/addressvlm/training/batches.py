@@ -1,0 +1,137 @@
+"""Conversations of a data set as batches of tensors, in an order that the seed alone decides."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch.utils.data import Dataset, Sampler
+
+from addressvlm.dataset.tables import Conversation
+from addressvlm.errors import AddressVLMError
+from addressvlm.model.backbone import Backbone
+from addressvlm.model.conversation import IGNORED, Encoded, Turn, encode_conversation
+
+# An item is asked for by (epoch, index), so that what is drawn for it depends on nothing else.
+Key = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One conversation, ready for the model; `pixels` is uint8 (pictures, 3, size, size)."""
+
+    photo: str
+    encoded: Encoded
+    pixels: npt.NDArray[np.uint8]
+
+
+class Conversations(Dataset[Sample]):
+    """Conversations with their pictures, which are decoded once and kept as long as they fit into memory.
+
+    In every epoch the turns of a conversation come in another order: a model that always hears the street
+    before the joint question learns to copy it.
+    """
+
+    def __init__(
+        self,
+        conversations: Sequence[Conversation],
+        backbone: Backbone,
+        *,
+        seed: int,
+        max_length: int,
+        memory_bytes: int = 2 << 30,
+    ):
+        if not conversations:
+            raise AddressVLMError("the data set has no conversations to train on; build it from more photos")
+        self._conversations = conversations
+        self._backbone = backbone
+        self._seed = seed
+        self._pictures: dict[Path, npt.NDArray[np.uint8]] = {}
+        self._room = memory_bytes // (3 * backbone.preprocessing.size_px**2)
+        for conversation in conversations:
+            self._require_usable(conversation, max_length)
+
+    def __len__(self) -> int:
+        return len(self._conversations)
+
+    def __getitem__(self, key: Key) -> Sample:
+        epoch, index = key
+        conversation = self._conversations[index]
+        order = np.random.default_rng((self._seed, epoch, index)).permutation(len(conversation.turns))
+        turns = [Turn(*conversation.turns[i]) for i in order]
+        pixels = np.stack([self._picture(file) for file in conversation.images])
+        return Sample(conversation.photo, self._encode(conversation, turns), pixels)
+
+    def _encode(self, conversation: Conversation, turns: Sequence[Turn]) -> Encoded:
+        return encode_conversation(
+            self._backbone.tokenizer,
+            turns,
+            image_tokens=self._backbone.image_tokens,
+            images=len(conversation.images),
+        )
+
+    def _picture(self, file: Path) -> npt.NDArray[np.uint8]:
+        if file in self._pictures:
+            return self._pictures[file]
+        try:
+            with Image.open(file, formats=("JPEG", "PNG")) as image:
+                pixels = self._backbone.preprocessing.pixels(image)
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            raise AddressVLMError(f"{file} cannot be read ({error}); build the data set again") from error
+        if len(self._pictures) < self._room:
+            self._pictures[file] = pixels
+        return pixels
+
+    def _require_usable(self, conversation: Conversation, max_length: int) -> None:
+        for file in conversation.images:
+            if not file.is_file():
+                raise AddressVLMError(f"{file} does not exist; build the data set again")
+        # A text has at most as many tokens as bytes, and one more; only what may be too long is encoded here.
+        if sum(len(text.encode()) + 4 for turn in conversation.turns for text in turn) <= max_length:
+            return
+        encoded = self._encode(conversation, [Turn(*turn) for turn in conversation.turns])
+        length = len(encoded.ids) - (self._backbone.image_tokens - 1) * len(conversation.images)
+        if length > max_length:
+            raise AddressVLMError(
+                f"the conversation about {conversation.photo} has {length} text tokens; "
+                f"raise max_length (now {max_length}) or build the data set with fewer rounds"
+            )
+
+
+class Shuffled(Sampler[Key]):
+    """Every index once an epoch, in an order drawn from seed and epoch."""
+
+    def __init__(self, length: int, seed: int):
+        self._length = length
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called before an epoch begins."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Key]:
+        order = np.random.default_rng((self._seed, self._epoch)).permutation(self._length)
+        return iter([(self._epoch, int(index)) for index in order])
+
+
+def collate(samples: Sequence[Sample], *, pad_id: int) -> dict[str, Any]:
+    """One batch: `input_ids` and `labels` padded on the right, `pixels` of all pictures, `photos`."""
+    width = max(len(sample.encoded.ids) for sample in samples)
+    return {
+        "input_ids": torch.tensor([_padded(sample.encoded.ids, width, pad_id) for sample in samples]),
+        "labels": torch.tensor([_padded(sample.encoded.labels, width, IGNORED) for sample in samples]),
+        "pixels": torch.from_numpy(np.concatenate([sample.pixels for sample in samples])),
+        "photos": [sample.photo for sample in samples],
+    }
+
+
+def _padded(values: Sequence[int], width: int, filler: int) -> list[int]:
+    return [*values, *[filler] * (width - len(values))]

@@ -1,0 +1,86 @@
+"""What a training stage is, and the two of the paper as values.
+
+The command line reads the fields, so nothing heavy is imported here.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from addressvlm.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training run: what is learned from, which weights, how long. Field names are Hugging Face's.
+
+    Defaults are Table A1 of the paper; what it does not print is marked with the reason for our choice.
+    """
+
+    name: Literal["alignment", "localization"]
+    """Which samples of the data set are learned."""
+    trains: tuple[str, ...] = ("vision", "projector", "language")
+    """Parts of the model that are trained (Table 4)."""
+    tuning: Literal["lora", "full"] = "lora"
+    """Adapters on the towers (the paper's), or all weights (what random weights need)."""
+    lora_rank: int = 128
+    """Rank of the adapters."""
+    lora_alpha: int = 256  # not printed; LLaVA's and xtuner's r=128, dropout .05 recipes have 256
+    """Scale of the adapters, over the rank."""
+    lora_dropout: float = 0.05
+    """Dropout in front of the adapters."""
+    learning_rate: float = 1e-5
+    """Peak learning rate."""
+    weight_decay: float = 0.0
+    """Weight decay of AdamW."""
+    adam_beta1: float = 0.9
+    """First beta of AdamW."""
+    adam_beta2: float = 0.999
+    """Second beta of AdamW."""
+    warmup_ratio: float = 0.03
+    """Share of the steps in which the learning rate rises."""
+    lr_scheduler_type: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"  # not printed; xtuner's
+    """How the learning rate falls after that."""
+    max_grad_norm: float = 1.0  # not printed; xtuner's
+    """Gradients are scaled down to this norm."""
+    per_device_train_batch_size: int = 4
+    """Conversations in one forward pass on one device."""
+    gradient_accumulation_steps: int = 16
+    """Forward passes to one optimizer step; the paper has 8 devices besides."""
+    num_train_epochs: float = 1.0  # not printed; xtuner's templates have one
+    """Times that every conversation is seen."""
+    max_steps: int = -1
+    """Optimizer steps instead of epochs, if positive."""
+    max_length: int = 1472
+    """Longest conversation in text tokens; a longer one is an error."""
+    image_fit: Literal["pad", "crop", "squash"] | None = None  # not printed; xtuner pads, as the presets do
+    """How pictures become square; left out: as the base model does."""
+    bf16: Literal["auto", "true", "false"] = "auto"  # not printed; RTX 3090s are fast at it
+    """Compute in bfloat16; auto: on GPUs and on CPUs with instructions for it."""
+    seed: int = 0  # not printed; any
+    """Seed of random weights, order and dropout."""
+    save_steps: int = 200  # ours
+    """Optimizer steps between checkpoints."""
+    logging_steps: int = 10  # ours
+    """Optimizer steps between lines of log.jsonl."""
+
+    def __post_init__(self) -> None:
+        for field in (
+            "lora_rank",
+            "per_device_train_batch_size",
+            "gradient_accumulation_steps",
+            "save_steps",
+        ):
+            _require(field, getattr(self, field), getattr(self, field) >= 1, "at least 1")
+        for field in ("learning_rate", "num_train_epochs", "max_length", "logging_steps", "max_grad_norm"):
+            _require(field, getattr(self, field), getattr(self, field) > 0, "more than 0")
+        for field in ("lora_dropout", "warmup_ratio"):
+            _require(field, getattr(self, field), 0 <= getattr(self, field) < 1, "in [0, 1)")
+
+
+def _require(field: str, value: object, holds: bool, wanted: str) -> None:
+    if not holds:
+        raise UsageError(f"{field} is {value}; it must be {wanted}")
+
+
+ALIGNMENT = Stage("alignment")
+LOCALIZATION = Stage("localization")

@@ -1,0 +1,91 @@
+"""One stage of training, from a data set and a base to a run folder."""
+
+from dataclasses import asdict
+from pathlib import Path
+from shutil import copyfile, rmtree
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import nn
+
+from addressvlm.dataset.tables import read_conversations
+from addressvlm.environment import versions
+from addressvlm.folders import fingerprint, open_step, write_atomically
+from addressvlm.model.backbone import ADAPTER, MODEL, Backbone, save_backbone
+from addressvlm.model.checkpoints import digests, publish
+from addressvlm.model.lora import save_adapter
+from addressvlm.training.bases import identify, start
+from addressvlm.training.batches import Conversations
+from addressvlm.training.log import plot_loss, read_log
+from addressvlm.training.loss import AnswerLoss
+from addressvlm.training.stages import Stage
+from addressvlm.training.trainer import CHECKPOINTS, fit
+
+GAZETTEER = "gazetteer.parquet"
+
+
+def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str, Any]:
+    """Train a stage on a data set, from a preset, a model folder or an earlier run on; returns the summary.
+
+    A killed run is continued by the same call and ends with the same bytes; a complete one is left as it is.
+    Raises InterruptedJob after SIGTERM or Ctrl-C.
+    """
+    config = {**asdict(stage), "base": identify(str(base), stage.seed), "dataset": fingerprint(dataset)}
+    with open_step(out, "run", config) as step:
+        if step.summary is not None:
+            rmtree(out / CHECKPOINTS, ignore_errors=True)
+            return step.summary
+        backbone, model = start(str(base), stage, out)
+        conversations = Conversations(
+            read_conversations(dataset, stage.name), backbone, seed=stage.seed, max_length=stage.max_length
+        )
+        bf16 = computes_in_bf16(stage)
+        loss = AnswerLoss(model, backbone.preprocessing, bf16=bf16)
+        steps = fit(loss, stage, conversations, out, pad_id=backbone.tokenizer.pad_token_id)
+        result = _save(backbone, model, out)
+        _copy(dataset / GAZETTEER, out / GAZETTEER)
+        plot_loss(out)
+        summary = step.finish(
+            {
+                "stage": stage.name,
+                "base": backbone.name,
+                "conversations": len(conversations),
+                "steps": steps,
+                "loss": read_log(out)[-1]["loss"],
+                "parameters": _count(model),
+                "trained": _count(model, trained=True),
+                "precision": "bf16" if bf16 else "fp32",
+                "versions": versions(),
+                "sha256": {f"{result.name}/{name}": digest for name, digest in digests(result).items()},
+            }
+        )
+        rmtree(out / CHECKPOINTS)
+        return summary
+
+
+def computes_in_bf16(stage: Stage) -> bool:
+    """Whether the stage computes in bfloat16 here: on a GPU, or on a CPU with instructions for it."""
+    if stage.bf16 != "auto":
+        return stage.bf16 == "true"
+    features = torch.cpu.get_capabilities()
+    return torch.cuda.is_available() or bool(features.get("avx512_bf16") or features.get("amx_bf16"))
+
+
+def _save(backbone: Backbone, model: nn.Module, out: Path) -> Path:
+    if not isinstance(model, PeftModel):
+        save_backbone(backbone, out / MODEL)
+        return out / MODEL
+    with publish(out / ADAPTER) as staging:
+        save_adapter(model, staging)
+        backbone.preprocessing.save(staging)
+    return out / ADAPTER
+
+
+def _copy(source: Path, target: Path) -> None:
+    with write_atomically(target) as temporary:
+        copyfile(source, temporary)
+
+
+def _count(model: nn.Module, *, trained: bool = False) -> int:
+    return sum(weight.numel() for weight in model.parameters() if weight.requires_grad or not trained)

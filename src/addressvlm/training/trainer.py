@@ -1,0 +1,243 @@
+"""Hugging Face's Trainer, made safe to kill: whole checkpoints, exact resume, a log without doubled lines.
+
+The stock one writes checkpoints in place, takes a torn one for good, and goes on silently without the state
+of the optimizer. Here a checkpoint is published by rename with a manifest, and only one that verifies is
+continued.
+"""
+
+import json
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from addressvlm.errors import AddressVLMError, InterruptedJob
+from addressvlm.model.checkpoints import PREFIX, checkpoints, newest_checkpoint, publish
+from addressvlm.training.batches import Conversations, Shuffled, collate
+from addressvlm.training.log import append_log, cut_log
+from addressvlm.training.loss import AnswerLoss
+from addressvlm.training.stages import Stage
+from addressvlm.work import track
+
+CHECKPOINTS = "checkpoints"
+_WEIGHTS, _SUMS, _STATE = "weights.safetensors", "sums.json", "trainer_state.json"
+_NEEDED = (_WEIGHTS, _SUMS, _STATE, "optimizer.pt", "scheduler.pt", "rng_state.pth")
+_KEPT = 2
+
+
+def fit(loss: AnswerLoss, stage: Stage, conversations: Conversations, run: Path, *, pad_id: int) -> int:
+    """Train the unfrozen weights of `loss` in place, from the newest good checkpoint on; returns the steps.
+
+    SIGTERM and Ctrl-C end the running step, write a checkpoint and raise `InterruptedJob`.
+    """
+    trainer = _RunTrainer(loss, stage, conversations, run, pad_id)
+    checkpoint, last = newest_checkpoint(run / CHECKPOINTS, _NEEDED), trainer.last_step()
+    done = int(checkpoint.name.removeprefix(PREFIX)) if checkpoint else 0
+    if checkpoint and done >= last:  # Trainer would take one more step
+        _load_weights(loss, checkpoint)
+        return done
+    kept = cut_log(run, done)
+    trainer.begun -= kept[-1]["seconds"] if kept else 0
+    with _stoppable() as asked_to_stop:
+        trainer.add_callback(_Steps(f"train {stage.name}", last - done, asked_to_stop))
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if trainer.state.global_step < last:
+        raise InterruptedJob(
+            f"stopped after step {trainer.state.global_step} of {last}; the same command continues there"
+        )
+    return last
+
+
+class _RunTrainer(Trainer):  # type: ignore[misc]  # Transformers publishes no types
+    """Trainer on an `AnswerLoss`, with our order of samples, checkpoints and log."""
+
+    def __init__(self, loss: AnswerLoss, stage: Stage, conversations: Conversations, run: Path, pad_id: int):
+        super().__init__(
+            model=loss,
+            args=_arguments(stage, run / CHECKPOINTS),
+            train_dataset=conversations,
+            data_collator=partial(collate, pad_id=pad_id),
+        )
+        self.remove_callback(PrinterCallback)  # prints to stdout, where results go
+        self.add_callback(_Sums(self))
+        self.run = run
+        self.begun = time.monotonic()
+        self.sums: dict[str, Any] | None = None
+        self._order = Shuffled(len(conversations), stage.seed)
+        self._photos: list[str] = []
+
+    def last_step(self) -> int:
+        """The number of optimizer steps of the whole run."""
+        *_, steps = self.set_initial_training_values(self.args, self.get_train_dataloader())
+        return int(steps)
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        self._photos = inputs.pop("photos")
+        loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
+        self._require_finite("loss", loss)
+        return loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" not in logs:
+            return  # Trainer's closing statistics
+        line: dict[str, Any] = {"step": self.state.global_step, "epoch": round(self.state.epoch or 0, 6)}
+        line |= {name: logs[name] for name in ("loss", "learning_rate", "grad_norm")}
+        append_log(self.run, {**line, "seconds": round(time.monotonic() - self.begun, 3)})
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Shuffled:
+        return self._order
+
+    def _clip_grad_norm(self, model: nn.Module) -> torch.Tensor:
+        norm: torch.Tensor = super()._clip_grad_norm(model)
+        self._require_finite("norm of the gradient", norm)
+        return norm
+
+    def _require_finite(self, what: str, value: torch.Tensor) -> None:
+        """Stop before the weights are spoilt; the checkpoints are from before."""
+        if not torch.isfinite(value):
+            raise AddressVLMError(
+                f"the {what} became {value.item()} at step {self.state.global_step + 1} "
+                f"(photos {', '.join(self._photos)}); lower learning_rate, or look at these photos"
+            )
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        folder = self.run / CHECKPOINTS / f"{PREFIX}{self.state.global_step}"
+        with publish(folder) as staging:
+            save_file(_trained(self.model), staging / _WEIGHTS)
+            self._save_optimizer_and_scheduler(str(staging))
+            self._save_rng_state(str(staging))
+            self.state.save_to_json(str(staging / _STATE))
+            sums = {"loss": self._tr_loss.item(), "logged_step": self._globalstep_last_logged}
+            (staging / _SUMS).write_text(json.dumps(sums), "utf-8")
+        for old in checkpoints(folder.parent)[:-_KEPT]:
+            shutil.rmtree(old)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        folder = Path(resume_from_checkpoint)
+        _load_weights(self.model, folder)
+        self.sums = json.loads((folder / _SUMS).read_text("utf-8"))
+
+
+class _Sums(TrainerCallback):  # type: ignore[misc]  # as above
+    """Goes on with the loss summed up since the last line of the log, so that a resume changes no line."""
+
+    def __init__(self, trainer: _RunTrainer):
+        self._trainer = trainer
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if self._trainer.sums:
+            self._trainer._tr_loss += self._trainer.sums["loss"]
+            self._trainer._globalstep_last_logged = self._trainer.sums["logged_step"]
+
+
+class _Steps(TrainerCallback):  # type: ignore[misc]  # as above
+    """Shows the progress, and ends the training with a checkpoint when asked to stop."""
+
+    def __init__(self, description: str, steps: int, asked_to_stop: threading.Event):
+        self._bar = track(range(steps), description)
+        self._asked_to_stop = asked_to_stop
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        next(self._bar, None)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if state.global_step >= state.max_steps:
+            control.should_log = True
+        elif self._asked_to_stop.is_set():
+            control.should_save = control.should_training_stop = True
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if not self._asked_to_stop.is_set():
+            next(self._bar, None)  # lets the bar say that it is done
+
+
+@contextmanager
+def _stoppable() -> Iterator[threading.Event]:
+    """An event that SIGTERM and Ctrl-C set; a second signal interrupts at once. Main thread only."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _arguments(stage: Stage, folder: Path) -> TrainingArguments:
+    gpu = torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(folder),
+        use_cpu=not gpu,
+        learning_rate=stage.learning_rate,
+        weight_decay=stage.weight_decay,
+        adam_beta1=stage.adam_beta1,
+        adam_beta2=stage.adam_beta2,
+        warmup_steps=stage.warmup_ratio,
+        lr_scheduler_type=stage.lr_scheduler_type,
+        max_grad_norm=stage.max_grad_norm,
+        per_device_train_batch_size=stage.per_device_train_batch_size,
+        gradient_accumulation_steps=stage.gradient_accumulation_steps,
+        num_train_epochs=stage.num_train_epochs,
+        max_steps=stage.max_steps,
+        seed=stage.seed,
+        save_steps=stage.save_steps,
+        logging_steps=stage.logging_steps,
+        logging_nan_inf_filter=False,
+        disable_tqdm=True,
+        report_to="none",
+        remove_unused_columns=False,
+        dataloader_pin_memory=gpu,
+    )
+
+
+def _trained(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: weight.detach() for name, weight in module.named_parameters() if weight.requires_grad}
+
+
+@torch.no_grad()
+def _load_weights(module: nn.Module, checkpoint: Path) -> None:
+    stored, trained = load_file(checkpoint / _WEIGHTS), _trained(module)
+    if stored.keys() != trained.keys():
+        strangers = sorted(stored.keys() ^ trained.keys())
+        raise AddressVLMError(
+            f"{checkpoint} does not fit this run ({strangers[0]}, …); remove it to start again"
+        )
+    for name, weight in trained.items():
+        weight.copy_(stored[name])

@@ -1,0 +1,87 @@
+import pytest
+import torch
+from torch import nn
+
+from addressvlm.model.backbone import Backbone
+from addressvlm.model.conversation import IGNORED, Turn, encode_conversation
+from addressvlm.model.lora import PARTS, add_adapter, train_parts
+from addressvlm.training.batches import Sample, collate
+from addressvlm.training.loss import AnswerLoss
+
+
+def batch(backbone: Backbone) -> dict[str, torch.Tensor]:
+    """Two conversations of different lengths."""
+    conversations = [
+        [Turn("Which street is this?", "Forbes Avenue"), Turn("Is it Oak Street, Yes or No?", "No")],
+        [Turn("Which district?", "Downtown")],
+    ]
+    pixels = torch.arange(2 * 3 * 28 * 28).reshape(2, 1, 3, 28, 28).to(torch.uint8).numpy()
+    samples = [
+        Sample(
+            "p", encode_conversation(backbone.tokenizer, turns, image_tokens=backbone.image_tokens), picture
+        )
+        for turns, picture in zip(conversations, pixels, strict=True)
+    ]
+    found = collate(samples, pad_id=backbone.tokenizer.pad_token_id)
+    del found["photos"]
+    return found
+
+
+def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {n: w.grad for n, w in model.named_parameters() if w.grad is not None and w.requires_grad}
+
+
+def test_loss_and_gradients_are_hugging_faces(tiny: Backbone) -> None:
+    data = batch(tiny)
+    train_parts(tiny.model, PARTS)
+    ours = AnswerLoss(tiny.model, tiny.preprocessing, bf16=False)(**data)["loss"]
+    ours.backward()
+    mine = gradients(tiny.model)
+    tiny.model.zero_grad()
+    theirs = tiny.model(
+        input_ids=data["input_ids"],
+        attention_mask=(data["input_ids"] != tiny.tokenizer.pad_token_id).long(),
+        pixel_values=tiny.preprocessing.normalise(data["pixels"]),
+        labels=data["labels"],
+    ).loss
+    theirs.backward()
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
+    for name, gradient in gradients(tiny.model).items():
+        torch.testing.assert_close(mine[name], gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_loss_over_a_given_count_is_the_sum_over_it(tiny: Backbone) -> None:
+    data = batch(tiny)
+    loss = AnswerLoss(tiny.model, tiny.preprocessing, bf16=False)
+    labels = int((data["labels"] != IGNORED).sum())
+    half = loss(**data, num_items_in_batch=torch.tensor(2 * labels))["loss"]
+    torch.testing.assert_close(2 * half, loss(**data)["loss"])
+
+
+def test_padding_changes_nothing(tiny: Backbone) -> None:
+    data = batch(tiny)
+    loss = AnswerLoss(tiny.model, tiny.preprocessing, bf16=False)
+    pad = torch.full((2, 7), tiny.tokenizer.pad_token_id)
+    padded = data | {
+        "input_ids": torch.cat([data["input_ids"], pad], 1),
+        "labels": torch.cat([data["labels"], torch.full((2, 7), IGNORED)], 1),
+    }
+    torch.testing.assert_close(loss(**padded)["loss"], loss(**data)["loss"], rtol=1e-5, atol=0)
+
+
+def test_loss_is_the_same_through_an_adapter(tiny: Backbone) -> None:
+    data = batch(tiny)
+    before = AnswerLoss(tiny.model, tiny.preprocessing, bf16=False)(**data)["loss"]
+    adapted = add_adapter(tiny.model, PARTS, rank=2, alpha=4, dropout=0.0, seed=0)
+    torch.testing.assert_close(AnswerLoss(adapted, tiny.preprocessing, bf16=False)(**data)["loss"], before)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_loss_is_float32(tiny: Backbone, bf16: bool) -> None:
+    assert AnswerLoss(tiny.model, tiny.preprocessing, bf16=bf16)(**batch(tiny))["loss"].dtype == torch.float32
+
+
+def test_bfloat16_is_close(tiny: Backbone) -> None:
+    data = batch(tiny)
+    fine, coarse = (AnswerLoss(tiny.model, tiny.preprocessing, bf16=b)(**data)["loss"] for b in (False, True))
+    torch.testing.assert_close(coarse, fine, rtol=0.02, atol=0)
