@@ -24,14 +24,20 @@ LOCK = ".lock"
 
 
 @contextmanager
-def write_atomically(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it takes the name, flushed to disk, in one rename."""
+def write_atomically(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it takes the name in one rename.
+
+    A durable file is flushed to disk first, so that it survives a power cut; thousands of small pictures are
+    written without, because two flushes a file would take longer than making them.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        _flush(temporary)
+        if durable:
+            _flush(temporary)
         temporary.replace(path)
-        _flush(path.parent)
+        if durable:
+            _flush(path.parent)
     except OSError as error:
         raise AddressVLMError(f"cannot write {path}: {error.strerror or error}") from error
     finally:

@@ -1,9 +1,10 @@
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from conftest import write_toml
+from smalltown import write_toml
 
-from addressvlm.cities.cityfile import read_city_file
+from addressvlm.cities.cityfile import CityFile, read_city_file
 from addressvlm.errors import AddressVLMError, UsageError
 
 PHOTOS = 'photos = "."'
@@ -90,6 +91,12 @@ def test_a_value_that_does_not_fit_says_what_would(town: Path, line: str, messag
     with pytest.raises(UsageError) as error:
         read_city_file(write_toml(town, PHOTOS, line))
     assert message in str(error.value)
+
+
+def test_every_key_is_explained_in_the_docs() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "your-city.md").read_text("utf-8")
+    for item in fields(CityFile):
+        assert f"`{item.name}`" in page or f"`[{item.name}]`" in page, item.name
 
 
 def test_a_city_without_a_name_is_refused(town: Path) -> None:

@@ -60,6 +60,18 @@ def test_grey_pictures_become_three_channels() -> None:
     assert Preprocessing(28).pixels(Image.new("L", (30, 20), 7)).shape == (3, 28, 28)
 
 
+def test_endless_panorama_takes_no_endless_memory() -> None:
+    for fit in ("pad", "crop", "squash"):
+        pixels = Preprocessing(28, fit).pixels(Image.new("RGB", (60_000, 2)))  # type: ignore[arg-type]  # a parameter
+        assert pixels.shape == (3, 28, 28)
+
+
+def test_picture_itself_is_left_as_it_was() -> None:
+    image = Image.new("RGB", (5000, 10))
+    Preprocessing(28).pixels(image)
+    assert image.size == (5000, 10)
+
+
 def test_settings_come_back_from_a_folder(tmp_path: Path) -> None:
     settings = Preprocessing(64, "crop", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     settings.save(tmp_path)

@@ -229,6 +229,18 @@ def test_changed_data_set_is_refused(photos: Path, whole: dict[str, Path], tmp_p
         train(stage("full"), other, "tiny", run)
 
 
+def test_base_that_is_not_finished_is_refused(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "config.json").write_text('{"step": "run"}')
+    with pytest.raises(AddressVLMError, match="not complete"):
+        train(stage("full"), photos, str(tmp_path / "base"), tmp_path / "run")
+
+
+def test_last_step_is_logged_even_between_lines(photos: Path, tmp_path: Path) -> None:
+    train(replace(stage("full"), max_steps=4), photos, "tiny", tmp_path / "run")
+    assert [line["step"] for line in read_log(tmp_path / "run")] == [3, 4]
+
+
 def test_incomplete_data_set_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     with pytest.raises(AddressVLMError, match="not complete"):

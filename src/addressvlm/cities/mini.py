@@ -33,7 +33,7 @@ class MiniWriter:
 
     def tile(self, tile: Tile, path: Path) -> None:
         """Write a tile as PNG."""
-        with write_atomically(path) as temporary:
+        with write_atomically(path, durable=False) as temporary:
             _city(self.config).render_tile(tile).save(temporary, "PNG")
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class OwnWriter:
 
     def tile(self, tile: Tile, path: Path) -> None:
         """Copy a tile."""
-        with write_atomically(path) as temporary:
+        with write_atomically(path, durable=False) as temporary:
             shutil.copyfile(XYZTiles(self.satellite).path(tile), temporary)
 
 
@@ -84,7 +84,7 @@ class OwnSource:
     def config(self) -> dict[str, Any]:
         """All keys, with digests in place of paths; of photos and tiles, the digest of their list."""
         values = {key: value for key, value in asdict(self.file).items() if key not in (*PATHS, "satellite")}
-        listed = [(*astuple(replace(offer, path=None)), _size(offer)) for offer in self._offers]
+        listed = [_listed(offer) for offer in self._offers]
         return {
             "source": "own",
             **values,
@@ -185,8 +185,11 @@ def _rounded(offer: Offer) -> tuple[float, float]:
     return round(offer.lat, _PLACE_DECIMALS), round(offer.lon, _PLACE_DECIMALS)
 
 
-def _size(offer: Offer) -> int | None:
-    return offer.path.stat().st_size if offer.path and not offer.reason else None
+def _listed(offer: Offer) -> tuple[Any, ...]:
+    """What decides the photo's bytes and row, without its path; of the file itself, the size must do."""
+    size = offer.path.stat().st_size if offer.path and not offer.reason else None
+    place = (offer.lat, offer.lon, offer.heading_deg, offer.location, offer.time)
+    return offer.source, *place, offer.reason, size
 
 
 def _digest(value: Any) -> str:

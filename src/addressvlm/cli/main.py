@@ -110,8 +110,12 @@ def city_build(
         str, typer.Argument(help="A city.toml, or mini-pitts, mini-sf, mini-tokyo, mini:SEED.")
     ],
     out: Out,
-    radius_m: Annotated[float, typer.Option(help="A photo's street is the nearest named one within.")] = 30.0,
-    photo_px: Annotated[int, typer.Option(help="Longer side of the photos kept, in pixels.")] = 768,
+    radius_m: Annotated[
+        float | None, typer.Option(help="How far a photo may be from its street. [default: 30]", show_default=False)
+    ] = None,
+    photo_px: Annotated[
+        int | None, typer.Option(help="Longer side of the photos kept. [default: 768]", show_default=False)
+    ] = None,
     locations: Annotated[
         int | None, typer.Option(help="Mini city: how many locations.", show_default=False)
     ] = None,
@@ -238,12 +242,18 @@ def evaluate(
         if dataset is None or run is None:
             raise UsageError("give a data set and --run RUN, or --predictions FILE")
         from addressvlm.evaluation.evaluate import evaluate as evaluate_run
+        from addressvlm.folders import fingerprint
         from addressvlm.inference.localizer import Localizer
 
         localizer = Localizer.load(run)
         target = out or run / f"evaluation-{split}"
         metrics = evaluate_run(
-            dataset, lambda requests: localizer.answer(requests, batch_size=batch_size), target, split=split
+            dataset,
+            lambda requests: localizer.answer(requests, batch_size=batch_size),
+            target,
+            split=split,
+            name=run.name,
+            config={"run": fingerprint(run)},
         )
     print(json.dumps(metrics, indent=2, ensure_ascii=False) if as_json else metrics_text(metrics))
 

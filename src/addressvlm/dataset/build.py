@@ -73,6 +73,10 @@ class _Made:
 
 def _split_photos(city: City, options: DatasetOptions) -> dict[str, pd.DataFrame]:
     """The city's photos by split, each sorted by photo."""
+    if city.photos["file"].isna().any():
+        raise AddressVLMError(
+            f"{city.name} has places but no photos: it was built with images = false; build it with photos"
+        )
     for column in ("photo", "location"):
         strange = [value for value in city.photos[column] if not re.fullmatch(r"[A-Za-z0-9_-]+", str(value))]
         if strange:

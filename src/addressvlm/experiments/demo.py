@@ -16,7 +16,7 @@ from addressvlm.dataset.build import build_dataset
 from addressvlm.dataset.options import DatasetOptions
 from addressvlm.environment import environment
 from addressvlm.evaluation.evaluate import evaluate
-from addressvlm.folders import SUMMARY, open_step, read_json, write_json
+from addressvlm.folders import SUMMARY, fingerprint, open_step, read_json, write_json
 from addressvlm.inference.asking import ask_photo
 from addressvlm.inference.localizer import Localizer
 from addressvlm.training.stages import ALIGNMENT, LOCALIZATION, Stage
@@ -61,7 +61,7 @@ def run_demo(
             train(replace(plan.localization, seed=seed), data, str(aligned), localized)
         with _timed(out, "evaluate"):
             localizer = Localizer.load(localized)
-            metrics = evaluate(data, localizer.answer, answers)
+            metrics = evaluate(data, localizer.answer, answers, config={"run": fingerprint(localized)})
         with _timed(out, "ask"):
             photo, question = _a_question(answers / "predictions.jsonl")
             histogram = ask_photo(

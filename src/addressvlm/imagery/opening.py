@@ -67,7 +67,7 @@ def save_jpeg(image: Image.Image, path: Path) -> None:
 
     Equal pixels give equal bytes.
     """
-    with write_atomically(path) as temporary:
+    with write_atomically(path, durable=False) as temporary:
         # Without `comment` Pillow would carry over the one of the file that the image came from.
         image.convert("RGB").save(temporary, "JPEG", quality=92, subsampling="4:4:4", comment=b"")
 

@@ -17,6 +17,7 @@ from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.imagery.opening import open_image
 from addressvlm.model.backbone import Backbone, load_run
 from addressvlm.model.conversation import Turn, encode_conversation
+from addressvlm.work import keep_freed_memory
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -72,6 +73,7 @@ class Localizer:
         `dtype` is bfloat16 on a GPU and float32 elsewhere, where answers then do not depend on what else is
         asked in the same batch.
         """
+        keep_freed_memory()
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         backbone = load_run(run)
         # Bases bring settings of their own (Qwen2: a repetition penalty); here only the weights decide.

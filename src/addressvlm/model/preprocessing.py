@@ -18,6 +18,9 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 SIGLIP_MEAN = SIGLIP_STD = (0.5, 0.5, 0.5)
 
+# The padded square of a panorama would take gigabytes; longer pictures are shrunk first.
+_LONGEST_PX = 4096
+
 Fit = Literal["pad", "crop", "squash"]
 
 
@@ -41,7 +44,10 @@ class Preprocessing:
 
     def pixels(self, image: Image.Image) -> npt.NDArray[np.uint8]:
         """The picture as uint8, (3, size_px, size_px): bicubic, rounded as Pillow does."""
-        square = _FITTED[self.fit](self, image.convert("RGB"))
+        image = image.convert("RGB")
+        if max(image.size) > _LONGEST_PX:
+            image.thumbnail((_LONGEST_PX, _LONGEST_PX))  # of the copy
+        square = _FITTED[self.fit](self, image)
         return np.ascontiguousarray(np.asarray(square, np.uint8).transpose(2, 0, 1))
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:

@@ -21,6 +21,7 @@ from addressvlm.training.log import plot_loss, read_log
 from addressvlm.training.loss import AnswerLoss
 from addressvlm.training.stages import Stage
 from addressvlm.training.trainer import CHECKPOINTS, fit
+from addressvlm.work import keep_freed_memory
 
 GAZETTEER = "gazetteer.parquet"
 
@@ -36,6 +37,7 @@ def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str,
         if step.summary is not None:
             rmtree(out / CHECKPOINTS, ignore_errors=True)
             return step.summary
+        keep_freed_memory()
         backbone, model = start(str(base), stage, out)
         conversations = Conversations(
             read_conversations(dataset, stage.name), backbone, seed=stage.seed, max_length=stage.max_length

@@ -10,12 +10,12 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -56,8 +56,9 @@ def fit(loss: AnswerLoss, stage: Stage, conversations: Conversations, run: Path,
         return done
     kept = cut_log(run, done)
     trainer.begun -= kept[-1]["seconds"] if kept else 0
-    with _stoppable() as asked_to_stop:
-        trainer.add_callback(_Steps(f"train {stage.name}", last - done, asked_to_stop))
+    bar = cast("Generator[int]", track(range(done, last), f"train {stage.name}"))
+    with _stoppable() as asked_to_stop, closing(bar):
+        trainer.add_callback(_Steps(bar, asked_to_stop))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.state.global_step < last:
         raise InterruptedJob(
@@ -155,8 +156,8 @@ class _Sums(TrainerCallback):  # type: ignore[misc]  # as above
 class _Steps(TrainerCallback):  # type: ignore[misc]  # as above
     """Shows the progress, and ends the training with a checkpoint when asked to stop."""
 
-    def __init__(self, description: str, steps: int, asked_to_stop: threading.Event):
-        self._bar = track(range(steps), description)
+    def __init__(self, bar: Iterator[int], asked_to_stop: threading.Event):
+        self._bar = bar
         self._asked_to_stop = asked_to_stop
 
     def on_step_begin(
@@ -175,7 +176,7 @@ class _Steps(TrainerCallback):  # type: ignore[misc]  # as above
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        if not self._asked_to_stop.is_set():
+        if state.global_step >= state.max_steps:
             next(self._bar, None)  # lets the bar say that it is done
 
 
@@ -202,7 +203,7 @@ def _stoppable() -> Iterator[threading.Event]:
 
 def _arguments(stage: Stage, folder: Path) -> TrainingArguments:
     gpu = torch.cuda.is_available()
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         use_cpu=not gpu,
         learning_rate=stage.learning_rate,
@@ -225,6 +226,8 @@ def _arguments(stage: Stage, folder: Path) -> TrainingArguments:
         remove_unused_columns=False,
         dataloader_pin_memory=gpu,
     )
+    arguments._n_gpu = min(1, arguments.n_gpu)  # no DataParallel; one process drives one GPU
+    return arguments
 
 
 def _trained(module: nn.Module) -> dict[str, torch.Tensor]:

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from addressvlm.cities.minicity.city import MiniCity
 from addressvlm.cities.minicity.signs import load_font
 
-_GAP, _CAPTION = 6, 20
+_GAP, _CAPTION = 6, 34
 
 
 def contact_sheet(
@@ -27,7 +27,7 @@ def contact_sheet(
         image = city.render({str(key): value for key, value in row.items()}).image.resize(
             (side_px, side_px), Image.Resampling.LANCZOS
         )
-        tiles.append((image, ", ".join(_address(city, row["lat"], row["lon"]))))
+        tiles.append((image, "\n".join(_address(city, row["lat"], row["lon"]))))
     big = _sheet(tiles, columns, side_px)
     if not aerials:
         return big
@@ -35,7 +35,7 @@ def contact_sheet(
     maps = []
     for row in rows[:: max(1, len(rows) // aerials)][:aerials]:
         street, district = _address(city, row["lat"], row["lon"])
-        maps.append((_around(city, row["lat"], row["lon"], width), f"around {street}, {district}"))
+        maps.append((_around(city, row["lat"], row["lon"], width), f"around {street}\n{district}"))
     small = _sheet(maps, aerials, width)
     sheet = Image.new("RGB", (big.width, big.height + small.height), "white")
     sheet.paste(big, (0, 0))

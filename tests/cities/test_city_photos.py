@@ -2,22 +2,12 @@ import math
 from pathlib import Path
 
 import pytest
-from conftest import picture
 from PIL import ExifTags, Image
+from smalltown import picture, save_with_gps
 
 from addressvlm.cities.photos import Offer, copy_photo, located, photos_in_folder
 
 SPECIMENS = Path(__file__).resolve().parents[3] / "shared" / "data" / "exif_samples"
-
-
-def save_with_gps(path: Path, lat: float, lon: float, heading_deg: float | None = None) -> None:
-    exif = Image.Exif()
-    gps = exif.get_ifd(ExifTags.IFD.GPSInfo)
-    gps[ExifTags.GPS.GPSLatitudeRef], gps[ExifTags.GPS.GPSLatitude] = "N", (lat, 0.0, 0.0)
-    gps[ExifTags.GPS.GPSLongitudeRef], gps[ExifTags.GPS.GPSLongitude] = "E", (lon, 0.0, 0.0)
-    if heading_deg is not None:
-        gps[ExifTags.GPS.GPSImgDirection] = heading_deg
-    picture(1).save(path, exif=exif)
 
 
 def test_a_folder_offers_its_image_files_by_name(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import mercantile
 import pandas as pd
 import pytest
-from conftest import contents, picture, row, write_toml
 from PIL import Image
+from smalltown import contents, picture, row, save_with_gps, write_toml
 
 from addressvlm.cities.build import build_city
 from addressvlm.cities.city import load_city
@@ -93,7 +93,8 @@ def test_every_bad_photo_is_rejected_with_its_reason(
 
 
 def test_reasons_are_counted_by_kind(town: Path, write_city: WriteCity, tmp_path: Path) -> None:
-    summary = build(write_city([row(0, 45.0), row(1, "x"), row(2, "y"), row(3, 80.0)]), tmp_path / "out")  # type: ignore[arg-type]
+    rows = [row(0, 45.0), {**row(1, 45.0), "lat": "x"}, {**row(2, 45.0), "lat": "y"}, row(3, 80.0)]
+    summary = build(write_city(rows), tmp_path / "out")
     assert summary["rejected"] == {"lat is no number": 2, "outside the city": 1}
 
 
@@ -245,6 +246,22 @@ def test_places_without_imagery_are_rejected(town: Path, write_city: WriteCity, 
     assert rejected(tmp_path / "out") == {"1.jpg": "no satellite tile shows its place"}
 
 
+def test_a_folder_without_tiles_is_an_error(town: Path, write_city: WriteCity, tmp_path: Path) -> None:
+    toml = write_city([row(0, 45.001)], 'satellite = "tiles/{z}/{x}/{y}.png"')
+    with pytest.raises(AddressVLMError, match=r"no tile that can be read at .*tiles/\{z\}"):
+        build(toml, tmp_path / "out")
+
+
+def test_a_folder_of_photos_with_gps_is_a_city(town: Path, tmp_path: Path) -> None:
+    (town / "walk").mkdir()
+    save_with_gps(town / "walk" / "a.jpg", 45.001, 9.0, 30.0)
+    save_with_gps(town / "walk" / "b.jpg", 0.0, 0.0)
+    build(write_toml(town, 'photos = "walk"'), tmp_path / "out")
+    photos = load_city(tmp_path / "out").photos
+    assert (photos["street"][0], photos["heading_deg"][0]) == ("First Street", 30.0)
+    assert rejected(tmp_path / "out") == {"b.jpg": "coordinates are 0, 0"}
+
+
 def test_a_name_that_is_no_city_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         build_city("atlantis", tmp_path / "out")
@@ -277,7 +294,7 @@ KILLER = """
         if child == 0:
             build_city(toml, out, workers=1)
             os._exit(0)
-        if kills < 6:
+        if kills < 5:
             time.sleep(moments.uniform(0, whole_s))
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
@@ -301,14 +318,14 @@ def test_kill_9_at_random_moments_leaves_the_bytes_of_an_undisturbed_build(
     undisturbed = tmp_path / "undisturbed"
     build(toml, undisturbed)
     kills = 0
-    for seed in range(3):
+    for seed in range(2):
         out = tmp_path / f"killed-{seed}"
         job = subprocess.run(
             [sys.executable, script, toml, out, "0.6", str(seed)], check=True, capture_output=True, text=True
         )
         kills += int(job.stdout)
         assert contents(out) == contents(undisturbed)
-    assert kills >= 3
+    assert kills >= 2
 
 
 def test_the_summary_accounts_for_every_photo(write_city: WriteCity, tmp_path: Path) -> None:
