@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from addressvlm.errors import UsageError
-from addressvlm.training.stages import ALIGNMENT, LOCALIZATION, Stage
+from addressvlm.training.stages import ALIGNMENT, LOCALIZATION, Stage, from_scratch
 
 PAPER = Path(__file__).resolve().parents[3] / "shared" / "paper" / "tables.json"
 
@@ -29,6 +29,16 @@ def test_both_stages_train_all_parts_with_adapters() -> None:
     for stage in (ALIGNMENT, LOCALIZATION):
         assert stage.trains == ("vision", "projector", "language")
         assert stage.tuning == "lora"
+
+
+def test_stage_from_scratch_differs_only_in_what_random_weights_need() -> None:
+    before, after = asdict(LOCALIZATION), asdict(from_scratch(LOCALIZATION))
+    assert {field for field in before if before[field] != after[field]} == {
+        "tuning",
+        "learning_rate",
+        "per_device_train_batch_size",
+        "gradient_accumulation_steps",
+    }
 
 
 def test_a_stage_is_json() -> None:

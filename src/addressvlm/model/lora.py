@@ -60,7 +60,12 @@ def add_adapter(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return get_peft_model(model, config)
+        adapted = get_peft_model(model, config)
+    for module in adapted.modules():
+        if isinstance(module, LoraLayer):
+            # peft would turn every input into float32 first, which autocast turns back.
+            module.cast_input_dtype_enabled = False
+    return adapted
 
 
 def train_adapter_parts(adapted: PeftModel, parts: Collection[str]) -> None:

@@ -3,7 +3,7 @@
 The command line reads the fields, so nothing heavy is imported here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from addressvlm.errors import UsageError
@@ -54,6 +54,8 @@ class Stage:
     """Longest conversation in text tokens; a longer one is an error."""
     image_fit: Literal["pad", "crop", "squash"] | None = None  # not printed; xtuner pads, as the presets do
     """How pictures become square; left out: as the base model does."""
+    augment: bool = False  # not in the paper; for models that start from random weights
+    """Cut, mirror and light pictures differently each time they are seen."""
     bf16: Literal["auto", "true", "false"] = "auto"  # not printed; RTX 3090s are fast at it
     """Compute in bfloat16; auto: on GPUs and on CPUs with instructions for it."""
     seed: int = 0  # not printed; any
@@ -84,3 +86,14 @@ def _require(field: str, value: object, holds: bool, wanted: str) -> None:
 
 ALIGNMENT = Stage("alignment")
 LOCALIZATION = Stage("localization")
+
+
+def from_scratch(stage: Stage) -> Stage:
+    """The stage for a mini model with random weights: all of them, small batches, a hundredfold rate."""
+    return replace(
+        stage,
+        tuning="full",
+        learning_rate=1e-3,
+        per_device_train_batch_size=16,
+        gradient_accumulation_steps=1,
+    )

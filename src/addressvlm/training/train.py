@@ -40,7 +40,11 @@ def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str,
         keep_freed_memory()
         backbone, model = start(str(base), stage, out)
         conversations = Conversations(
-            read_conversations(dataset, stage.name), backbone, seed=stage.seed, max_length=stage.max_length
+            read_conversations(dataset, stage.name),
+            backbone,
+            seed=stage.seed,
+            max_length=stage.max_length,
+            augment=stage.augment,
         )
         bf16 = computes_in_bf16(stage)
         loss = AnswerLoss(model, backbone.preprocessing, bf16=bf16)
@@ -70,8 +74,10 @@ def computes_in_bf16(stage: Stage) -> bool:
     """Whether the stage computes in bfloat16 here: on a GPU, or on a CPU with instructions for it."""
     if stage.bf16 != "auto":
         return stage.bf16 == "true"
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     features = torch.cpu.get_capabilities()
-    return torch.cuda.is_available() or bool(features.get("avx512_bf16") or features.get("amx_bf16"))
+    return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
 
 
 def _save(backbone: Backbone, model: nn.Module, out: Path) -> Path:
