@@ -20,7 +20,7 @@ def commands(text: str) -> list[list[str]]:
 
 
 def small_city(folder: Path) -> None:
-    """Two crossing streets, two districts and a photo each 30 m, in the formats that docs/your-city.md names."""
+    """Two crossing streets, two districts and a photo each 30 m, in formats that docs/your-city.md names."""
     generator = np.random.default_rng(0)
     rows = ["file,lat,lon,heading"]
     (folder / "photos").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Long loops: a progress bar with ETA on stderr, the same loop over several processes, memory that is kept."""
+"""Long work: a progress bar with ETA on stderr, loops over several processes, memory that is kept."""
 
 import ctypes
 import multiprocessing

@@ -10,7 +10,9 @@ from addressvlm.cli.main import exit_code
 HEAVY = {"torch", "transformers", "pandas", "geopandas", "numpy", "matplotlib", "PIL", "mapnik", "numba"}
 
 
-@pytest.mark.parametrize("arguments", [[], ["train", "align"], ["dataset", "build"], ["city", "build"], ["evaluate"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["train", "align"], ["dataset", "build"], ["city", "build"], ["evaluate"]]
+)
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys; from addressvlm.cli.main import exit_code; "

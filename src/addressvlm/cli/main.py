@@ -111,7 +111,8 @@ def city_build(
     ],
     out: Out,
     radius_m: Annotated[
-        float | None, typer.Option(help="How far a photo may be from its street. [default: 30]", show_default=False)
+        float | None,
+        typer.Option(help="How far a photo may be from its street. [default: 30]", show_default=False),
     ] = None,
     photo_px: Annotated[
         int | None, typer.Option(help="Longer side of the photos kept. [default: 768]", show_default=False)

@@ -17,8 +17,8 @@ LINES = {
     "chance": "chance",
 }
 DEMO = """\
-{photos} photos of {locations} places of `{city}`, a made-up city, not seen in training; percent right, seed {seed}
-(`d` district, `s` street, `sd` both; `G` generation, `J` judgment, `M` multiple choice):
+{photos} photos of {locations} places of `{city}`, a made-up city, not seen in training; percent right
+(seed {seed}; `d` district, `s` street, `sd` both; `G` generation, `J` judgment, `M` multiple choice):
 
 {table}
 
