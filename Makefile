@@ -19,8 +19,9 @@ setup: .venv/.ready
 demo: setup
 	$(BIN)/addressvlm demo --out runs/demo
 
+# One thread each: OpenMP threads that wait for a busy core make everything many times slower.
 test: setup
-	$(BIN)/pytest --numprocesses 2 --cov --cov-report term:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --cov --cov-report term:skip-covered
 
 check: setup
 	$(BIN)/ruff format --check src tests

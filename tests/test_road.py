@@ -21,26 +21,36 @@ TINY = replace(
 )
 
 
-@pytest.mark.slow
-def test_the_road_leads_from_a_plan_to_a_report(tmp_path: Path) -> None:
-    summary = run_demo(tmp_path, workers=1, plan=TINY)
+@pytest.fixture(scope="module")
+def walks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The same walk twice, with one and with two processes."""
+    folders = [tmp_path_factory.mktemp("walk") for _ in range(2)]
+    for workers, folder in enumerate(folders, start=1):
+        run_demo(folder, workers=workers, plan=TINY)
+    return folders
 
+
+@pytest.mark.slow
+def test_the_road_leads_from_a_plan_to_a_report(walks: list[Path]) -> None:
+    walk = walks[0]
+    summary = read_json(walk / "summary.json")
     assert set(summary["metrics"]) == set(METRICS)
     assert summary["counts"]["n_d_G"] == summary["photos"] > 0
     assert set(summary["seconds"]) == {"city", "dataset", "align", "localize", "evaluate", "ask"}
     assert "torch" in summary["versions"]
-    assert summary == read_json(tmp_path / "summary.json")
-    assert "<html" in (tmp_path / "evaluation" / "report.html").read_text("utf-8")
-    assert (tmp_path / "ask" / "streets.png").stat().st_size > 1000
-    assert read_json(tmp_path / "ask" / "streets.geojson")["type"] == "FeatureCollection"
-
-    assert run_demo(tmp_path, workers=1, plan=TINY) == summary
+    assert "<html" in (walk / "evaluation" / "report.html").read_text("utf-8")
+    assert (walk / "ask" / "streets.png").stat().st_size > 1000
+    assert read_json(walk / "ask" / "streets.geojson")["type"] == "FeatureCollection"
 
 
 @pytest.mark.slow
-def test_two_walks_give_the_same_answers(tmp_path: Path) -> None:
-    answers = []
-    for walk in ("first", "second"):
-        run_demo(tmp_path / walk, workers=2, plan=TINY)
-        answers.append((tmp_path / walk / "evaluation" / "predictions.jsonl").read_bytes())
-    assert answers[0] == answers[1]
+def test_a_finished_walk_is_not_walked_again(walks: list[Path]) -> None:
+    before = (walks[0] / "summary.json").read_bytes()
+    run_demo(walks[0], workers=1, plan=TINY)
+    assert (walks[0] / "summary.json").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_two_walks_give_the_same_bytes(walks: list[Path]) -> None:
+    for name in ("city/summary.json", "dataset/summary.json", "localize/summary.json", "evaluation/predictions.jsonl"):
+        assert (walks[0] / name).read_bytes() == (walks[1] / name).read_bytes(), name

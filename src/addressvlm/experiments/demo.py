@@ -1,8 +1,8 @@
 """The whole road on a mini city, in a few minutes on two cores and without any download.
 
 The mini model starts from random weights, so both stages tune all of them (`tuning = "full"`); the paper
-tunes adapters of a large model that can read. Settings were tried on the validation split of `mini:107`, never on
-a test split.
+tunes adapters of a large model that can read. Settings were tried on the validation split of
+`mini:107`, never on a test split.
 """
 
 import time

@@ -1,12 +1,18 @@
-"""A sheet of pictures to judge a city by eye: street views with their addresses, and the city from above."""
+"""A sheet of pictures to judge a city by eye: street views with their addresses, and the city from above.
 
+    python -m addressvlm.cities.minicity.contact mini-pitts docs/images/mini-pitts.jpg
+"""
+
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import shapely
 from PIL import Image, ImageDraw
 
 from addressvlm.cities.minicity.city import MiniCity
+from addressvlm.cities.minicity.config import mini_city
 from addressvlm.cities.minicity.signs import load_font
 
 _GAP, _CAPTION = 6, 34
@@ -84,3 +90,8 @@ def _sheet(tiles: Sequence[tuple[Image.Image, str]], columns: int, side_px: int)
         sheet.paste(image, (left, top))
         draw.text((left + 2, top + side_px + 3), caption, fill="black", font=load_font(12, "DejaVuSans.ttf"))
     return sheet
+
+
+if __name__ == "__main__":
+    # Four rays a pixel for people's eyes; cities are built with one. Seed 2 shows varied views.
+    contact_sheet(MiniCity(mini_city(sys.argv[1], samples=2)), seed=2).save(Path(sys.argv[2]), quality=85)
