@@ -52,5 +52,10 @@ def test_a_finished_walk_is_not_walked_again(walks: list[Path]) -> None:
 
 @pytest.mark.slow
 def test_two_walks_give_the_same_bytes(walks: list[Path]) -> None:
-    for name in ("city/summary.json", "dataset/summary.json", "localize/summary.json", "evaluation/predictions.jsonl"):
+    for name in (
+        "city/summary.json",
+        "dataset/summary.json",
+        "localize/summary.json",
+        "evaluation/predictions.jsonl",
+    ):
         assert (walks[0] / name).read_bytes() == (walks[1] / name).read_bytes(), name

@@ -38,7 +38,7 @@ def run(command: list[str], out: Path) -> float:
 
 
 def killed_run(command: list[str], out: Path, dice: random.Random, longest_s: float) -> list[float]:
-    """Start the job again and again, killing it after a random time, until it ends; the times of the kills."""
+    """Start the job again and again, killing it after random times, until it ends; the times of the kills."""
     kills = []
     while True:
         job = subprocess.Popen(

@@ -11,6 +11,7 @@ user can become a control token or a picture.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from transformers import PreTrainedTokenizerBase
 
@@ -46,7 +47,7 @@ def encode_conversation(
     """
     assert turns, "a conversation has at least one turn"
     bos, user, assistant, end, image = control_ids(tokenizer, (BOS, USER, ASSISTANT, END, IMAGE))
-    line_break = encode_text(tokenizer, "\n") if images > 1 else []
+    line_break = list(encode_text(tokenizer, "\n")) if images > 1 else []
     ids, labels = [bos], [IGNORED]
 
     def add(tokens: Sequence[int], learned: bool = False) -> None:
@@ -68,7 +69,8 @@ def encode_conversation(
     return Encoded(ids, labels)
 
 
-def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+@lru_cache(maxsize=1 << 16)  # a data set asks in a few dozen wordings and answers with a few hundred names
+def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
     """The ids of plain text: no control token is looked for in it, none can come out.
 
     Goes through the stages of the tokenizer without its added tokens, because `split_special_tokens=True`
@@ -81,7 +83,7 @@ def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     words = [text]
     if backend.pre_tokenizer is not None:
         words = [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
-    return [token.id for word in words for token in backend.model.tokenize(word)]
+    return tuple(token.id for word in words for token in backend.model.tokenize(word))
 
 
 def control_ids(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[str]) -> list[int]:

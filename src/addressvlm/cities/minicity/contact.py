@@ -1,6 +1,6 @@
 """A sheet of pictures to judge a city by eye: street views with their addresses, and the city from above.
 
-    python -m addressvlm.cities.minicity.contact mini-pitts docs/images/mini-pitts.jpg
+python -m addressvlm.cities.minicity.contact mini-pitts docs/images/mini-pitts.jpg
 """
 
 import sys
