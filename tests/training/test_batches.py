@@ -27,14 +27,6 @@ def test_turns_come_in_another_order_in_another_epoch(photos: Path, tiny: Backbo
     assert len(orders) == 6  # 3! orders of three turns
 
 
-def test_augmented_picture_differs_by_epoch_and_is_made_again(photos: Path, tiny: Backbone) -> None:
-    plain, data, again = (conversations(photos, tiny, augment=a) for a in (False, True, True))
-    np.testing.assert_array_equal(data[1, 0].pixels, again[1, 0].pixels)
-    assert not np.array_equal(data[1, 0].pixels, data[2, 0].pixels)
-    assert data[1, 0].pixels.shape == plain[1, 0].pixels.shape
-    assert data[1, 0].encoded == plain[1, 0].encoded
-
-
 def test_pictures_are_kept_only_as_long_as_they_fit(photos: Path, tiny: Backbone) -> None:
     data = conversations(photos, tiny, memory_bytes=5 * 3 * 28 * 28)
     pixels = [data[0, index].pixels for index in range(len(data))]

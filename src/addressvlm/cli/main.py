@@ -11,12 +11,11 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from addressvlm.cli.fields import options_of
 from addressvlm.dataset.options import DatasetOptions
-from addressvlm.errors import AddressVLMError, InterruptedJob
+from addressvlm.errors import AddressVLMError, InterruptedJob, UsageError
 from addressvlm.training.stages import Stage
 
 app = typer.Typer(
@@ -32,6 +31,9 @@ train_app = typer.Typer(help="The two stages of the paper.", no_args_is_help=Tru
 app.add_typer(city_app, name="city")
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(train_app, name="train")
+
+# Click's UsageError, which Typer carries along without exporting it.
+CLICK_USAGE_ERROR: Any = typer.BadParameter.__base__
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Out = Annotated[Path, typer.Option(help="The folder to write; the same command continues it.")]
@@ -53,12 +55,9 @@ def exit_code(arguments: list[str]) -> int:
         app(arguments, prog_name="addressvlm", standalone_mode=False)
     except AddressVLMError as error:
         return _fail(str(error), error.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message(), file=sys.stderr)
-        return 2
-    except click.ClickException as error:
-        return _fail(error.format_message(), 2)
-    except (KeyboardInterrupt, click.Abort):
+    except CLICK_USAGE_ERROR as error:
+        return _fail(error.format_message(), UsageError.exit_code)  # of a bare command group: its help
+    except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted; the same command continues where it stopped", InterruptedJob.exit_code)
     except BrokenPipeError:
         return 1
@@ -231,7 +230,6 @@ def evaluate(
 ) -> None:
     """Ask every test question and score the answers, or score answers that are there already."""
     from addressvlm.cli.tables import metrics_text
-    from addressvlm.errors import UsageError
 
     if predictions is not None:
         if dataset is not None or run is not None:

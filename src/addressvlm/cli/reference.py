@@ -1,8 +1,9 @@
 """docs/commands.md: the help of every command. `python -m addressvlm.cli.reference > docs/commands.md`."""
 
 from collections.abc import Iterator
+from typing import Any
 
-import click
+import typer
 import typer.main
 
 from addressvlm.cli.main import app
@@ -15,13 +16,11 @@ This page is made by `python -m addressvlm.cli.reference > docs/commands.md`.
 """
 
 
-def commands(
-    group: click.Group, path: tuple[str, ...] = ("addressvlm",)
-) -> Iterator[tuple[str, click.Command]]:
+def commands(group: Any, path: tuple[str, ...] = ("addressvlm",)) -> Iterator[tuple[str, Any]]:
     """Every command below a group with its full name, in the order of definition."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
-            yield from commands(command, (*path, name))  # type: ignore[arg-type]  # Typer vendors click's Group
+            yield from commands(command, (*path, name))
         else:
             yield " ".join((*path, name)), command
 
@@ -30,8 +29,8 @@ def reference() -> str:
     """The page as Markdown."""
     group = typer.main.get_command(app)
     parts = [INTRODUCTION]
-    for name, command in commands(group):  # type: ignore[arg-type]
-        context = click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
+    for name, command in commands(group):
+        context = typer.Context(command, info_name=name, terminal_width=100, max_content_width=100)
         parts.append(f"## {name}\n\n```text\n{command.get_help(context).strip()}\n```\n")
     return "\n".join(parts)
 

@@ -43,7 +43,6 @@ class Conversations(Dataset[Sample]):
         *,
         seed: int,
         max_length: int,
-        augment: bool = False,
         memory_bytes: int = 2 << 30,
     ):
         if not conversations:
@@ -51,7 +50,6 @@ class Conversations(Dataset[Sample]):
         self._conversations = conversations
         self._backbone = backbone
         self._seed = seed
-        self._augment = augment
         self._pictures: dict[Path, npt.NDArray[np.uint8]] = {}
         self._room = memory_bytes // (3 * backbone.preprocessing.size_px**2)
         for conversation in conversations:
@@ -66,8 +64,6 @@ class Conversations(Dataset[Sample]):
         dice = np.random.default_rng((self._seed, epoch, index))
         turns = [Turn(*conversation.turns[i]) for i in dice.permutation(len(conversation.turns))]
         pixels = np.stack([self._picture(file) for file in conversation.images])
-        if self._augment:
-            pixels = np.stack([augmented(picture, dice) for picture in pixels])
         return Sample(conversation.photo, self._encode(conversation, turns), pixels)
 
     def _encode(self, conversation: Conversation, turns: Sequence[Turn]) -> Encoded:
@@ -104,22 +100,6 @@ class Conversations(Dataset[Sample]):
                 f"the conversation about {conversation.photo} has {length} text tokens; "
                 f"raise max_length (now {max_length}) or build the data set with fewer rounds"
             )
-
-
-def augmented(pixels: npt.NDArray[np.uint8], dice: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Another picture of the same place, (3, size, size): cut out, in other light, perhaps mirrored.
-
-    A model that has seen nothing else learns a few thousand pictures by heart; the paper's base model has no
-    need of this.
-    """
-    size = pixels.shape[-1]
-    side = size * np.sqrt(dice.uniform(0.5, 1.0))
-    left, top = dice.uniform(0, size - side, 2)
-    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    image = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
-    gain, lift = dice.uniform(0.8, 1.25), dice.uniform(-20, 20)
-    changed = np.clip(np.asarray(image, np.float32) * gain + lift, 0, 255).astype(np.uint8).transpose(2, 0, 1)
-    return np.ascontiguousarray(changed[:, :, ::-1] if dice.random() < 0.5 else changed)
 
 
 class Shuffled(Sampler[Key]):

@@ -54,8 +54,6 @@ class Stage:
     """Longest conversation in text tokens; a longer one is an error."""
     image_fit: Literal["pad", "crop", "squash"] | None = None  # not printed; xtuner pads, as the presets do
     """How pictures become square; left out: as the base model does."""
-    augment: bool = False  # not in the paper; for models that start from random weights
-    """Cut, mirror and light pictures differently each time they are seen."""
     bf16: Literal["auto", "true", "false"] = "auto"  # not printed; RTX 3090s are fast at it
     """Compute in bfloat16; auto: on GPUs and on CPUs with instructions for it."""
     seed: int = 0  # not printed; any
