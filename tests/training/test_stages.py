@@ -38,6 +38,7 @@ def test_stage_from_scratch_differs_only_in_what_random_weights_need() -> None:
         "learning_rate",
         "per_device_train_batch_size",
         "gradient_accumulation_steps",
+        "num_train_epochs",
     }
 
 

@@ -154,13 +154,25 @@ def dataset_build(
 def _train(stage: Stage, dataset: Path, base: str, out: Path, as_json: bool, fields: dict[str, Any]) -> None:
     import dataclasses
 
+    from addressvlm.training.bases import is_from_scratch
+    from addressvlm.training.stages import from_scratch
     from addressvlm.training.train import train
+    from addressvlm.work import say
 
+    if is_from_scratch(base):
+        say(f"{base} began from random weights: all are tuned, at a higher rate")
+        stage = from_scratch(stage)
     _print(train(dataclasses.replace(stage, **fields), dataset, base, out), as_json)
 
 
 Dataset = Annotated[Path, typer.Argument(help="A data set folder made by `dataset build`.")]
-Base = Annotated[str, typer.Option(help="A preset (mini, mini-siglip), a model folder or an earlier run.")]
+Base = Annotated[
+    str,
+    typer.Option(
+        help="A preset (mini, mini-siglip: random weights, so all are tuned, at a higher rate, for 10 epochs, "
+        "unless options say otherwise), a model folder or an earlier run."
+    ),
+]
 
 
 @train_app.command("align")

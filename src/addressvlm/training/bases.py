@@ -53,6 +53,15 @@ def identify(base: str, seed: int) -> dict[str, Any]:
     return {"model": hashlib.sha256(listing.encode()).hexdigest()}
 
 
+def is_from_scratch(base: str) -> bool:
+    """Whether a base is random weights, or a run that tuned all of such: adapters are no use there."""
+    folder = _folder(base)
+    if folder is None:
+        preset(base)
+        return True
+    return _is_run(folder) and read_json(folder / CONFIG).get("tuning") == "full"
+
+
 def start(base: str, stage: Stage, run: Path) -> tuple[Backbone, PreTrainedModel | PeftModel]:
     """The model to train, with what the stage trains unfrozen; the base under adapters is kept in `run`."""
     if not uses_adapter(base, stage):

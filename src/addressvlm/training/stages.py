@@ -87,11 +87,12 @@ LOCALIZATION = Stage("localization")
 
 
 def from_scratch(stage: Stage) -> Stage:
-    """The stage for a mini model with random weights: all of them, small batches, a hundredfold rate."""
+    """The stage for random weights: all of them, small batches, a hundredfold rate, ten epochs."""
     return replace(
         stage,
         tuning="full",
         learning_rate=1e-3,
         per_device_train_batch_size=16,
         gradient_accumulation_steps=1,
+        num_train_epochs=10.0,
     )
