@@ -169,7 +169,7 @@ Dataset = Annotated[Path, typer.Argument(help="A data set folder made by `datase
 Base = Annotated[
     str,
     typer.Option(
-        help="A preset (mini, mini-siglip: random weights, so all are tuned, at a higher rate, for 10 epochs, "
+        help="A preset (mini, mini-siglip: random weights, so all are tuned, at a higher rate, 10 epochs, "
         "unless options say otherwise), a model folder or an earlier run."
     ),
 ]
