@@ -7,18 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-NAMES = {
-    "d_G": "district, generation",
-    "d_J": "district, judgment",
-    "d_M": "district, multiple choice",
-    "d_mean": "district, all",
-    "s_G": "street, generation",
-    "s_J": "street, judgment",
-    "s_M": "street, multiple choice",
-    "s_mean": "street, all",
-    "mean": "all questions",
-    "sd": "street and district",
-}
+from addressvlm.evaluation.metrics import MEANINGS
 
 
 def metrics_text(result: dict[str, Any]) -> str:
@@ -27,11 +16,11 @@ def metrics_text(result: dict[str, Any]) -> str:
     others = [name for name in ("strict", "chance", "majority", "neighbours") if result.get(name)]
     for column in ("metric", "", "questions", "right", "95 %", *others):
         table.add_column(column, justify="left" if column in ("metric", "") else "right")
-    for key, name in NAMES.items():
+    for key, meaning in MEANINGS.items():
         low, high = result["intervals"].get(key) or (None, None)
         table.add_row(
             key,
-            name,
+            meaning.format("district", "street"),
             str(result["counts"].get(f"n_{key}", "")),
             _percent(result["metrics"].get(key)),
             f"{_percent(low)}–{_percent(high)}" if low is not None else "",

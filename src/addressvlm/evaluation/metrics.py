@@ -16,7 +16,20 @@ import pandas as pd
 
 from addressvlm.dataset.answers import is_correct, joint_answer
 
-METRICS = ("d_G", "d_J", "d_M", "d_mean", "s_G", "s_J", "s_M", "s_mean", "mean", "sd")
+# What each figure is about; the two words are the city's own, as in `.format("district", "street")`.
+MEANINGS = {
+    "d_G": "{0}, generation",
+    "d_J": "{0}, judgment",
+    "d_M": "{0}, multiple choice",
+    "d_mean": "{0} questions",
+    "s_G": "{1}, generation",
+    "s_J": "{1}, judgment",
+    "s_M": "{1}, multiple choice",
+    "s_mean": "{1} questions",
+    "mean": "all questions",
+    "sd": "{1} and {0} at once",
+}
+METRICS = tuple(MEANINGS)
 # One cell for each type of question; the three averages are sums of cells.
 CELLS = ("d_G", "d_J", "d_M", "s_G", "s_J", "s_M", "sd")
 AVERAGES = {"d_mean": ("d_G", "d_J", "d_M"), "s_mean": ("s_G", "s_J", "s_M"), "mean": CELLS[:6]}

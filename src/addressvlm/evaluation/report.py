@@ -24,23 +24,10 @@ from addressvlm.evaluation.breakdown import (
     groups_by,
     groups_by_margin,
 )
-from addressvlm.evaluation.metrics import METRICS, correctness
+from addressvlm.evaluation.metrics import MEANINGS, correctness
 from addressvlm.folders import write_atomically
 from addressvlm.imagery.opening import open_image
 
-# Of the city's own words for district and street.
-WORDS = {
-    "d_G": "{0}, generation",
-    "d_J": "{0}, judgment",
-    "d_M": "{0}, multiple choice",
-    "d_mean": "{0} questions",
-    "s_G": "{1}, generation",
-    "s_J": "{1}, judgment",
-    "s_M": "{1}, multiple choice",
-    "s_mean": "{1} questions",
-    "mean": "all questions",
-    "sd": "{1} and {0} at once",
-}
 MISSES, HITS, CONFUSIONS = 12, 8, 40
 MATRIX_AT_MOST = 24
 THUMBNAIL_PX = 300
@@ -81,7 +68,7 @@ def write_report(
         attribution=attribution,
         questions=len(answered),
         metrics={"neighbours": {}, **metrics},
-        rows=[_headline(key, metrics, levels) for key in METRICS],
+        rows=[_headline(key, metrics, levels) for key in MEANINGS],
         map=belief_map(gazetteer, streets, street_beliefs),
         districts=groups_by(answered, "district", correct),
         margins=groups_by_margin(answered, correct),
@@ -116,7 +103,7 @@ def _headline(key: str, metrics: Mapping[str, Any], levels: tuple[str, str]) -> 
     beside = {line: metrics.get(line, {}).get(key) for line in ("strict", "chance", "majority", "neighbours")}
     return {
         "key": key,
-        "words": WORDS[key].format(*levels),
+        "words": MEANINGS[key].format(*levels),
         "right": metrics["metrics"][key],
         "interval": metrics["intervals"][key],
         "asked": metrics["counts"][f"n_{key}"],

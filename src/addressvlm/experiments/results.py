@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from addressvlm.evaluation.metrics import METRICS
 from addressvlm.folders import read_json, write_json
 
-KEYS = ("d_G", "d_J", "d_M", "d_mean", "s_G", "s_J", "s_M", "s_mean", "mean", "sd")
 LINES = {
     "metrics": "mini model, both stages",
     "neighbours": "nearest photo",
@@ -44,9 +44,9 @@ def publish(summary: dict[str, Any], path: Path, command: str) -> None:
 def demo_table(path: Path) -> str:
     """The demo's metrics as Markdown, for the README."""
     result = read_json(path)
-    rows = ["| | " + " | ".join(f"`{key}`" for key in KEYS) + " |", "|---|" + "---|" * len(KEYS)]
+    rows = ["| | " + " | ".join(f"`{key}`" for key in METRICS) + " |", "|---|" + "---|" * len(METRICS)]
     for line, name in LINES.items():
-        rows.append(f"| {name} | " + " | ".join(f"{result[line][key]:.1f}" for key in KEYS) + " |")
+        rows.append(f"| {name} | " + " | ".join(f"{result[line][key]:.1f}" for key in METRICS) + " |")
     total_s = f"{sum(result['seconds'].values()):.0f}"
     return DEMO.format(table="\n".join(rows), total_s=total_s, **result["made"], **result)
 

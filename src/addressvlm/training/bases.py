@@ -59,7 +59,10 @@ def is_from_scratch(base: str) -> bool:
     if folder is None:
         preset(base)
         return True
-    return _is_run(folder) and read_json(folder / CONFIG).get("tuning") == "full"
+    if not (_is_run(folder) and (folder / SUMMARY).is_file()):
+        return False
+    # A run's summary names the backbone that its weights began as, however many runs ago.
+    return (folder / MODEL).is_dir() and read_json(folder / SUMMARY)["base"] in PRESETS
 
 
 def start(base: str, stage: Stage, run: Path) -> tuple[Backbone, PreTrainedModel | PeftModel]:
