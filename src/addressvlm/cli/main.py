@@ -175,6 +175,40 @@ Base = Annotated[
 ]
 
 
+@train_app.command("pretrain")
+def train_pretrain(
+    out: Out,
+    preset: Annotated[str, typer.Option(help="The base to make: mini or mini-siglip.")] = "mini",
+    cities: Annotated[
+        int | None, typer.Option(help="Mini cities to learn from. [default: 120]", show_default=False)
+    ] = None,
+    seeing_epochs: Annotated[
+        float | None,
+        typer.Option(help="Times the vision tower sees every scene. [default: 5]", show_default=False),
+    ] = None,
+    speaking_epochs: Annotated[
+        float | None,
+        typer.Option(help="Times the whole model is asked about it. [default: 10]", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights, order and questions.")] = 0,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the base of a mini preset: render cities, train its tower, train it whole, examine it."""
+    import dataclasses
+
+    from addressvlm.experiments.pretraining import PretrainingPlan, run_pretraining
+
+    plan = PretrainingPlan(preset=preset)
+    if cities is not None:
+        plan = dataclasses.replace(plan, scenes=dataclasses.replace(plan.scenes, cities=cities))
+    for stage, epochs in (("seeing", seeing_epochs), ("speaking", speaking_epochs)):
+        if epochs is not None:
+            longer = dataclasses.replace(getattr(plan, stage), num_train_epochs=epochs)
+            plan = dataclasses.replace(plan, **{stage: longer})
+    _print(run_pretraining(out, seed=seed, workers=workers, plan=plan), as_json)
+
+
 @train_app.command("align")
 @options_of(Stage, skip=("name",))
 def train_align(

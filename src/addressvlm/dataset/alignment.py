@@ -1,7 +1,7 @@
 """Stage 1, cross-view alignment (Sec. 3.2): the labelled map with the photo on it, and why they match."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +21,7 @@ from addressvlm.imagery.satellite import Frame
 # Two streets meet near a photo when within so many metres of it they come as close to each other as `_GAP_M`.
 _NEAR_M = 40.0
 _GAP_M = 2.0
+_GREY = "#7f7f7f"  # of a blank map
 
 
 class NoImagery(AddressVLMError):
@@ -50,20 +51,32 @@ class Sample:
 
 
 def alignment_samples(
-    city: City, views: Sequence[View], folder: Path, options: DatasetOptions, describe: Describe
+    city: City,
+    views: Sequence[View],
+    folder: Path,
+    options: DatasetOptions,
+    describe: Describe,
+    *,
+    elsewhere: str = "",
 ) -> Iterator[Sample]:
     """The samples of one location's training photos, whose pictures are written under `folder`.
 
-    There is one labelled map for all of them, not one for each: a location has up to 24 photos.
+    There is one labelled map for all of them, not one for each: a location has up to 24 photos. The control
+    that wants it takes the map of the location `elsewhere`.
     """
     location = str(views[0].row["location"])
     labelled = labelled_map(city, location, [view.image.size for view in views], options)
     save_picture(labelled.image, folder, map_file(location))
     question = alignment_question(city.levels, options.variant)
+    spoilt = _spoilt_map(city, elsewhere or location, labelled.image, [v.image.size for v in views], options)
     for view in views:
         row = view.row
         pictures, files = _compose(labelled.image, view, folder, options)
         label = describe(pictures, hinted_prompt(_hint(city, row, labelled.names, options)))
+        if options.control == "view":
+            files = (photo_file(row["photo"]),)
+        elif spoilt is not None:
+            _compose(spoilt, view, folder, options)  # in place of the picture that the text is about
         names = (row["district"], row["street"], labelled.names)
         yield Sample(row["photo"], location, files, question, label, *names)
 
@@ -88,6 +101,23 @@ def labelled_map(
     # Stitching halves the map, and its names with it.
     font_px = 2 * options.label_px if options.variant == "stitch" else options.label_px
     return draw_street_names(satellite, frame, city.streets, reserved=reserved, font_px=font_px)
+
+
+def _spoilt_map(
+    city: City,
+    location: str,
+    labelled: Image.Image,
+    photo_sizes: Sequence[tuple[int, int]],
+    options: DatasetOptions,
+) -> Image.Image | None:
+    """What a control shows in place of the labelled map, if anything; `location` is where it is from."""
+    if options.control == "blank":
+        return Image.new("RGB", labelled.size, _GREY)
+    if options.control == "unnamed":
+        return labelled_map(city, location, photo_sizes, replace(options, labels=False)).image
+    if options.control == "elsewhere":
+        return labelled_map(city, location, photo_sizes, options).image
+    return None
 
 
 def cross_street(city: City, row: pd.Series) -> str | None:

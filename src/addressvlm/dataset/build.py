@@ -18,12 +18,14 @@ from addressvlm.dataset.localization import question_rows, training_rows, vocabu
 from addressvlm.dataset.options import DatasetOptions
 from addressvlm.dataset.pictures import PARTS, Part, Place, Task, make_pictures
 from addressvlm.dataset.questions import LEVELS, Vocabulary
+from addressvlm.dataset.seeds import generator
 from addressvlm.dataset.splits import SPLITS, split_locations, thin_out
 from addressvlm.dataset.tables import SCHEMAS, table_path, write_table
 from addressvlm.errors import AddressVLMError
 from addressvlm.folders import fingerprint, open_step, sha256
 
 Counts = Counter[tuple[str, str, str]]
+Sample = dict[str, Any]
 
 
 def build_dataset(
@@ -55,7 +57,9 @@ def build_dataset(
             words = _vocabulary(city, photos["train"])
             photos["train"] = thin_out(photos["train"], options)
             parts = list(
-                make_pictures(Task(city_folder, mark, out, options, describe), _places(photos), workers)
+                make_pictures(
+                    Task(city_folder, mark, out, options, describe), _places(photos, options), workers
+                )
             )
             summary = step.finish(_tables(city, out, options, _Made(photos, words, parts)))
         shutil.rmtree(out / PARTS, ignore_errors=True)
@@ -99,12 +103,26 @@ def _vocabulary(city: City, training: pd.DataFrame) -> Vocabulary:
     return words
 
 
-def _places(photos: Mapping[str, pd.DataFrame]) -> list[Place]:
-    return [
+def _places(photos: Mapping[str, pd.DataFrame], options: DatasetOptions) -> list[Place]:
+    places = [
         Place(str(location), tuple(group), split == "train")
         for split, table in photos.items()
         for location, group in table.groupby("location")["photo"]
     ]
+    if options.control != "elsewhere":
+        return places
+    # Each training location gets the map of the one behind it in a random circle: never its own.
+    training = sorted(place.location for place in places if place.training)
+    circle = [training[index] for index in generator(options.seed, "elsewhere").permutation(len(training))]
+    behind = dict(zip(circle, circle[1:] + circle[:1], strict=True))
+    return [replace(place, elsewhere=behind.get(place.location, "")) for place in places]
+
+
+def _shuffled(samples: list[Sample], seed: int) -> list[Sample]:
+    """The samples with each other's texts; what is known of their photos stays."""
+    order = generator(seed, "shuffled").permutation(len(samples))
+    texts = [samples[index]["answer"] for index in order]
+    return [{**sample, "answer": text} for sample, text in zip(samples, texts, strict=True)]
 
 
 def _tables(city: City, out: Path, options: DatasetOptions, made: _Made) -> dict[str, Any]:
@@ -114,6 +132,8 @@ def _tables(city: City, out: Path, options: DatasetOptions, made: _Made) -> dict
     samples = sorted(
         (sample for part in made.parts for sample in part.samples), key=lambda sample: str(sample["photo"])
     )
+    if options.control == "shuffled":
+        samples = _shuffled(samples, options.seed)
     if not samples:
         reasons = [*skipped.values(), *(part.without_map for part in made.parts if part.without_map)]
         raise AddressVLMError(f"no training photo of {city.name} could be aligned with a map: {reasons[0]}")

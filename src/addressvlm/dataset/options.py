@@ -7,6 +7,7 @@ from addressvlm.errors import UsageError
 
 Variant = Literal["graft", "stitch", "pair"]
 SplitBy = Literal["location", "block", "time"]
+Control = Literal["none", "unnamed", "blank", "elsewhere", "view", "shuffled"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,9 @@ class DatasetOptions:
     """Write street names on the maps."""
     font_px: float | None = None
     """Height of the street names in the final picture; by default 1/28 of its side, but at least 8 pixels."""
+    control: Control = "none"
+    """What alignment pictures lack while their texts stay: names on the map (unnamed), the map (blank), the
+    right map (elsewhere), all but the street view (view). Or the texts are mixed up (shuffled)."""
     rounds: int = 7
     """Questions of a training conversation: 7 (the paper's text) or 3 (the paper's counts)."""
     views_share: float = 1.0
@@ -44,10 +48,17 @@ class DatasetOptions:
         for name, choices in (
             ("variant", get_args(Variant)),
             ("split_by", get_args(SplitBy)),
+            ("control", get_args(Control)),
             ("rounds", (3, 7)),
         ):
             known = ", ".join(map(str, choices))
             _require(getattr(self, name) in choices, name, getattr(self, name), f"it can be {known}")
+        _require(
+            self.control in ("none", "shuffled") or self.variant == "graft",
+            "control",
+            self.control,
+            "it needs variant = graft",
+        )
         _require(32 <= self.image_px <= 4096, "image_px", self.image_px, "it must lie between 32 and 4096")
         _require(
             self.font_px is None or 4 <= self.font_px <= 100,

@@ -38,11 +38,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Place:
-    """A location and those of its photos that the data set takes; only training ones are aligned."""
+    """A location and those of its photos that the data set takes; only training ones are aligned.
+
+    `elsewhere` is another training location, for the control that shows its map instead.
+    """
 
     location: str
     photos: tuple[str, ...]
     training: bool
+    elsewhere: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,9 @@ def _make_place(task: Task, place: Place) -> Part:
     without_map = ""
     if place.training and views:
         try:
-            made = alignment_samples(city, views, task.out, task.options, task.describe)
+            made = alignment_samples(
+                city, views, task.out, task.options, task.describe, elsewhere=place.elsewhere
+            )
             samples = [asdict(sample) for sample in made]
         except NoImagery as error:
             without_map = _without_paths(error, city)

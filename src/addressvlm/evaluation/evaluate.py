@@ -49,6 +49,7 @@ def evaluate(
     split: str = "test",
     name: str = "",
     config: Mapping[str, Any] | None = None,
+    report: bool = True,
     workers: int | None = None,
 ) -> dict[str, Any]:
     """Ask `answer` all questions of a split and write predictions, metrics and report into `out`.
@@ -66,8 +67,10 @@ def evaluate(
             answered = questions.assign(answer=answers)
             metrics = {"name": name, "split": split, **_score(answered, dataset, workers).to_json()}
             write_json(out / METRICS, metrics)
-            _report(answered, metrics, dataset, out / REPORT)
-            files = (PREDICTIONS, METRICS, REPORT)
+            files = [PREDICTIONS, METRICS]
+            if report:
+                _report(answered, metrics, dataset, out / REPORT)
+                files.append(REPORT)
             step.finish(
                 {"questions": len(questions), **{f"sha256_{file}": sha256(out / file) for file in files}}
             )

@@ -5,9 +5,6 @@ tunes adapters of a large model that can read. Sizes and rates were tried on the
 `mini:107`; the numbers of locations and epochs are what fits into ten minutes (docs/experiment-log.md).
 """
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +15,12 @@ from addressvlm.dataset.options import DatasetOptions
 from addressvlm.environment import environment
 from addressvlm.evaluation.evaluate import evaluate
 from addressvlm.evaluation.predictions import read_predictions
-from addressvlm.folders import SUMMARY, fingerprint, open_step, read_json, write_json
+from addressvlm.experiments.timing import SECONDS, timed
+from addressvlm.folders import fingerprint, open_step, read_json
 from addressvlm.inference.asking import ask_photo
 from addressvlm.inference.localizer import Localizer
 from addressvlm.training.stages import ALIGNMENT, LOCALIZATION, Stage, from_scratch
 from addressvlm.training.train import train
-from addressvlm.work import say
-
-SECONDS = "seconds.json"
 
 
 @dataclass(frozen=True)
@@ -53,18 +48,18 @@ def run_demo(
         city, data, aligned, localized = (out / name for name in ("city", "dataset", "align", "localize"))
         answers, asked = out / "evaluation", out / "ask"
 
-        with _timed(out, "city"):
+        with timed(out, "city"):
             build_city(plan.city, city, locations=plan.locations, views=plan.views, workers=workers)
-        with _timed(out, "dataset"):
+        with timed(out, "dataset"):
             build_dataset(city, data, replace(plan.dataset, seed=seed), workers=workers)
-        with _timed(out, "align"):
+        with timed(out, "align"):
             train(replace(plan.alignment, seed=seed), data, plan.base, aligned)
-        with _timed(out, "localize"):
+        with timed(out, "localize"):
             train(replace(plan.localization, seed=seed), data, str(aligned), localized)
-        with _timed(out, "evaluate"):
+        with timed(out, "evaluate"):
             localizer = Localizer.load(localized)
             metrics = evaluate(data, localizer.answer, answers, config={"run": fingerprint(localized)})
-        with _timed(out, "ask"):
+        with timed(out, "ask"):
             photo, question = _a_question(answers / "predictions.jsonl")
             histogram = ask_photo(
                 localized,
@@ -84,18 +79,6 @@ def run_demo(
                 **environment(),
             }
         )
-
-
-@contextmanager
-def _timed(out: Path, name: str) -> Iterator[None]:
-    """Note how long a step took; a step that was complete before keeps its first figure."""
-    path = out / SECONDS
-    seconds = read_json(path) if path.exists() else {}
-    say(f"demo: {name}")
-    begun = time.monotonic()
-    yield
-    if not (name in seconds and (out / name / SUMMARY).exists()):
-        write_json(path, {**seconds, name: round(time.monotonic() - begun, 1)})
 
 
 def _a_question(predictions: Path) -> tuple[str, str]:

@@ -30,15 +30,19 @@ DEMO = """\
 
 def publish(summary: dict[str, Any], path: Path, command: str) -> None:
     """Write a result with when, from which commit, on which machine and by which command it was made."""
-    made = {
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"made": made(summary, command), **summary})
+
+
+def made(summary: dict[str, Any], command: str) -> dict[str, str]:
+    """When, from which commit, on which machine and by which command a result is made."""
+    return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": _git("rev-parse", "--short", "HEAD")
         + ("+changes" if _git("status", "--porcelain") else ""),
         "machine": f"{_processor()}, {summary.get('cores', '?')} cores",
         "command": command,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"made": made, **summary})
 
 
 def demo_table(path: Path) -> str:

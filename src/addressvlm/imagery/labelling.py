@@ -7,7 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import geopandas as gpd
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 import shapely
@@ -17,9 +16,8 @@ from shapely.geometry.base import BaseGeometry
 
 from addressvlm.errors import UsageError
 from addressvlm.imagery.canvas import Box, Canvas, in_pixels, mapnik
+from addressvlm.imagery.fonts import FONT
 from addressvlm.imagery.frames import Frame
-
-FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"
 
 _STYLES = """
 <Style name="along"><Rule>

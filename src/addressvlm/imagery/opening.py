@@ -1,5 +1,6 @@
 """Photos from anywhere, opened safely: upright RGB pixels, or an error that names the file."""
 
+import io
 import struct
 import threading
 import warnings
@@ -62,14 +63,21 @@ def open_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     return pixels
 
 
-def save_jpeg(image: Image.Image, path: Path) -> None:
-    """Write `image` as JPEG (quality 92, full colour resolution), atomically and without metadata.
+def jpeg(image: Image.Image) -> bytes:
+    """`image` as JPEG (quality 92, full colour resolution), without metadata.
 
     Equal pixels give equal bytes.
     """
+    stream = io.BytesIO()
+    # Without `comment` Pillow would carry over the one of the file that the image came from.
+    image.convert("RGB").save(stream, "JPEG", quality=92, subsampling="4:4:4", comment=b"")
+    return stream.getvalue()
+
+
+def save_jpeg(image: Image.Image, path: Path) -> None:
+    """Write `image` as `jpeg` makes it, atomically."""
     with write_atomically(path, durable=False) as temporary:
-        # Without `comment` Pillow would carry over the one of the file that the image came from.
-        image.convert("RGB").save(temporary, "JPEG", quality=92, subsampling="4:4:4", comment=b"")
+        temporary.write_bytes(jpeg(image))
 
 
 @contextmanager

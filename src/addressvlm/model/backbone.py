@@ -25,6 +25,7 @@ from addressvlm.model.preprocessing import PREPROCESSING, Preprocessing
 from addressvlm.model.presets import preset
 from addressvlm.model.tokenizer import END, mini_tokenizer
 
+RANDOM = "random:"  # in front of the name of a model that began with random weights
 ADAPTER, MODEL, BASE = "adapter", "model", "base"
 
 
@@ -56,13 +57,13 @@ def build_backbone(name: str, *, seed: int) -> Backbone:
     with torch.random.fork_rng(devices=[]):
         model = AutoModelForImageTextToText.from_config(config)
     initialise(model, seed=seed)
-    model.config.addressvlm_backbone = name
+    model.config.addressvlm_backbone = f"{RANDOM}{name}"
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=[control_ids(tokenizer, (END,))[0], tokenizer.eos_token_id],
         pad_token_id=tokenizer.pad_token_id,
     )
-    return Backbone(model.eval(), tokenizer, chosen.preprocessing, name)
+    return Backbone(model.eval(), tokenizer, chosen.preprocessing, f"{RANDOM}{name}")
 
 
 def initialise(model: nn.Module, *, seed: int) -> None:

@@ -5,6 +5,7 @@ The mini models are the classes of the full size with small numbers; only these 
 
 import difflib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from transformers import (
@@ -19,7 +20,7 @@ from transformers import (
 
 from addressvlm.errors import UsageError
 from addressvlm.model.preprocessing import CLIP_MEAN, CLIP_STD, SIGLIP_MEAN, SIGLIP_STD, Preprocessing
-from addressvlm.model.tokenizer import END, IMAGE
+from addressvlm.model.tokenizer import ASSETS, END, IMAGE
 
 
 @dataclass(frozen=True)
@@ -105,20 +106,26 @@ def _sizes(tower: Tower) -> dict[str, int]:
 # takes most of the time, while the pictures are the hard part: a larger tower over a smaller language model.
 PRESETS = {
     "mini": Preset(
-        vision=Tower("clip", width=192, layers=4, heads=3, mlp=576),
-        text=Tower("phi3", width=128, layers=2, heads=2, mlp=384),
+        vision=Tower("clip", width=192, layers=6, heads=3, mlp=576),
+        text=Tower("phi3", width=128, layers=3, heads=2, mlp=384),
         image_px=112,
         patch_px=14,
         vision_feature_layer=-1,
     ),
     "mini-siglip": Preset(
-        vision=Tower("siglip", width=192, layers=4, heads=3, mlp=576),
-        text=Tower("qwen2", width=128, layers=2, heads=2, mlp=384),
+        vision=Tower("siglip", width=192, layers=6, heads=3, mlp=576),
+        text=Tower("qwen2", width=128, layers=3, heads=2, mlp=384),
         image_px=112,
         patch_px=14,
         vision_feature_layer=-1,
     ),
 }
+
+
+def shipped(name: str) -> Path | None:
+    """The folder of the pre-trained weights of a preset that come with this package, if any do."""
+    folder = ASSETS / name
+    return folder if folder.is_dir() else None
 
 
 def preset(name: str) -> Preset:

@@ -1,4 +1,6 @@
-"""Where a run starts from: a preset with random weights, a model folder, or an earlier run.
+"""Where a run starts from: a preset, a model folder, or an earlier run.
+
+A preset has the weights that come with this package, if any do; `random:PRESET` has random ones.
 
 A run with adapters keeps its base beside them (hard links where the disk allows), so that a run folder can be
 moved and used alone. A later run with the same kind of adapter goes on training the earlier one's.
@@ -20,6 +22,7 @@ from addressvlm.model.backbone import (
     ADAPTER,
     BASE,
     MODEL,
+    RANDOM,
     Backbone,
     build_backbone,
     load_backbone,
@@ -36,7 +39,7 @@ from addressvlm.model.lora import (
     train_adapter_parts,
     train_parts,
 )
-from addressvlm.model.presets import PRESETS, preset
+from addressvlm.model.presets import PRESETS, preset, shipped
 from addressvlm.training.stages import Stage
 from addressvlm.work import say
 
@@ -45,8 +48,7 @@ def identify(base: str, seed: int) -> dict[str, Any]:
     """What decides the weights of a base, for the config of a run: names, seeds and digests, no paths."""
     folder = _folder(base)
     if folder is None:
-        preset(base)  # an unknown name is an error here
-        return {"preset": base, "seed": seed}
+        return {"preset": _random(base), "seed": seed}
     if _is_run(folder):
         return {"run": fingerprint(folder)}
     listing = "".join(f"{name} {digest}\n" for name, digest in digests(folder).items())
@@ -57,18 +59,18 @@ def is_from_scratch(base: str) -> bool:
     """Whether a base is random weights, or a run that tuned all of such: adapters are no use there."""
     folder = _folder(base)
     if folder is None:
-        preset(base)
+        _random(base)
         return True
     if not (_is_run(folder) and (folder / SUMMARY).is_file()):
         return False
     # A run's summary names the backbone that its weights began as, however many runs ago.
-    return (folder / MODEL).is_dir() and read_json(folder / SUMMARY)["base"] in PRESETS
+    return (folder / MODEL).is_dir() and read_json(folder / SUMMARY)["base"].startswith(RANDOM)
 
 
 def start(base: str, stage: Stage, run: Path) -> tuple[Backbone, PreTrainedModel | PeftModel]:
     """The model to train, with what the stage trains unfrozen; the base under adapters is kept in `run`."""
     if not uses_adapter(base, stage):
-        backbone = _whole(base, stage.seed)
+        backbone = load_base(base, stage.seed)
         train_parts(backbone.model, stage.trains)
         return _fitted(backbone, stage), backbone.model
     earlier = _adapter_to_continue(base, stage)
@@ -105,10 +107,11 @@ def _adapter_to_continue(base: str, stage: Stage) -> Path | None:
     return folder / ADAPTER if same else None
 
 
-def _whole(base: str, seed: int) -> Backbone:
+def load_base(base: str, seed: int) -> Backbone:
+    """The weights that a run from this base begins with; `seed` draws those of a random one."""
     folder = _folder(base)
     if folder is None:
-        return build_backbone(base, seed=seed)
+        return build_backbone(_random(base), seed=seed)
     return load_run(folder) if _is_run(folder) else load_backbone(folder)
 
 
@@ -118,7 +121,7 @@ def _keep_base(base: str, stage: Stage, run: Path, *, continued: bool) -> None:
         verify(kept)
     elif folder is None:
         say(f"warning: {base!r} has random weights, and adapters change little of them; try tuning = full")
-        save_backbone(build_backbone(base, seed=stage.seed), kept)
+        save_backbone(build_backbone(_random(base), seed=stage.seed), kept)
     elif not _is_run(folder):
         _link(folder, kept)
     elif continued or (folder / MODEL).is_dir():
@@ -144,14 +147,23 @@ def _fitted(backbone: Backbone, stage: Stage) -> Backbone:
 
 
 def _folder(base: str) -> Path | None:
-    """The folder that is meant, or None for a preset; a preset's name wins over a folder of that name."""
+    """The folder that is meant, or None for random weights; a preset wins over a folder of its name."""
     if base in PRESETS:
+        return shipped(base)
+    if base.startswith(RANDOM):
         return None
     if Path(base).is_dir():
         return Path(base)
     if "/" in base or os.sep in base:
         raise UsageError(f"there is no folder {base}; a base is a preset, a model folder or an earlier run")
     return None
+
+
+def _random(base: str) -> str:
+    """The preset whose random weights are meant; an unknown name is an error here."""
+    name = base.removeprefix(RANDOM)
+    preset(name)
+    return name
 
 
 def _is_run(folder: Path) -> bool:

@@ -16,8 +16,8 @@ class Stage:
     Defaults are Table A1 of the paper; what it does not print is marked with the reason for our choice.
     """
 
-    name: Literal["alignment", "localization"]
-    """Which samples of the data set are learned."""
+    name: Literal["seeing", "speaking", "alignment", "localization"]
+    """Which samples are learned: of scenes in pre-training (the first two), of a data set in the paper's."""
     trains: tuple[str, ...] = ("vision", "projector", "language")
     """Parts of the model that are trained (Table 4)."""
     tuning: Literal["lora", "full"] = "lora"
@@ -62,6 +62,8 @@ class Stage:
     """Optimizer steps between checkpoints."""
     logging_steps: int = 10  # ours
     """Optimizer steps between lines of log.jsonl."""
+    dataloader_num_workers: int = 0  # ours
+    """Processes that prepare batches beside the training; 0: none, it prepares them itself."""
 
     def __post_init__(self) -> None:
         for field in (
@@ -82,6 +84,28 @@ def _require(field: str, value: object, holds: bool, wanted: str) -> None:
         raise UsageError(f"{field} is {value}; it must be {wanted}")
 
 
+# Pre-training of a mini model: first the vision tower by itself, then everything.
+SEEING = Stage(
+    "seeing",
+    trains=("vision",),
+    tuning="full",
+    learning_rate=1e-3,
+    weight_decay=0.01,
+    warmup_ratio=0.02,
+    per_device_train_batch_size=2,  # cities, each with two scenes of sixteen roads
+    gradient_accumulation_steps=1,
+    num_train_epochs=5,
+)
+SPEAKING = Stage(
+    "speaking",
+    tuning="full",
+    learning_rate=1e-3,
+    weight_decay=0.01,
+    warmup_ratio=0.02,
+    per_device_train_batch_size=32,
+    gradient_accumulation_steps=1,
+    num_train_epochs=10,
+)
 ALIGNMENT = Stage("alignment")
 LOCALIZATION = Stage("localization")
 
@@ -95,4 +119,16 @@ def from_scratch(stage: Stage) -> Stage:
         per_device_train_batch_size=16,
         gradient_accumulation_steps=1,
         num_train_epochs=10.0,
+    )
+
+
+def for_mini(stage: Stage) -> Stage:
+    """The stage for a pre-trained mini base: adapters of its size, small batches, a rate that suits them."""
+    return replace(
+        stage,
+        lora_rank=16,
+        lora_alpha=32,
+        learning_rate=2e-3,
+        per_device_train_batch_size=16,
+        gradient_accumulation_steps=1,
     )

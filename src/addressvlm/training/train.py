@@ -1,11 +1,11 @@
 """One stage of training, from a data set and a base to a run folder."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from shutil import copyfile, rmtree
 from typing import Any
 
-import torch
 from peft import PeftModel
 from torch import nn
 
@@ -16,9 +16,10 @@ from addressvlm.model.backbone import ADAPTER, MODEL, Backbone, save_backbone
 from addressvlm.model.checkpoints import digests, publish
 from addressvlm.model.lora import save_adapter
 from addressvlm.training.bases import identify, start
-from addressvlm.training.batches import Conversations
+from addressvlm.training.batches import Conversations, collate
 from addressvlm.training.log import plot_loss, read_log
 from addressvlm.training.loss import AnswerLoss
+from addressvlm.training.precision import computes_in_bf16
 from addressvlm.training.stages import Stage
 from addressvlm.training.trainer import CHECKPOINTS, fit
 from addressvlm.work import keep_freed_memory
@@ -47,7 +48,9 @@ def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str,
         )
         bf16 = computes_in_bf16(stage)
         loss = AnswerLoss(model, backbone.preprocessing, bf16=bf16)
-        steps = fit(loss, stage, conversations, out, pad_id=backbone.tokenizer.pad_token_id)
+        steps = fit(
+            loss, stage, conversations, out, collate=partial(collate, pad_id=backbone.tokenizer.pad_token_id)
+        )
         result = _save(backbone, model, out)
         _copy(dataset / GAZETTEER, out / GAZETTEER)
         plot_loss(out)
@@ -67,16 +70,6 @@ def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str,
         )
         rmtree(out / CHECKPOINTS)
         return summary
-
-
-def computes_in_bf16(stage: Stage) -> bool:
-    """Whether the stage computes in bfloat16 here: on a GPU, or on a CPU with instructions for it."""
-    if stage.bf16 != "auto":
-        return stage.bf16 == "true"
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    features = torch.cpu.get_capabilities()
-    return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
 
 
 def _save(backbone: Backbone, model: nn.Module, out: Path) -> Path:

@@ -10,9 +10,8 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sized
 from contextlib import closing, contextmanager
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -20,6 +19,7 @@ from typing import Any, cast
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.utils.data import Dataset
 from transformers import (
     PrinterCallback,
     Trainer,
@@ -31,11 +31,12 @@ from transformers import (
 
 from addressvlm.errors import AddressVLMError, InterruptedJob
 from addressvlm.model.checkpoints import PREFIX, checkpoints, newest_checkpoint, publish
-from addressvlm.training.batches import Conversations, Shuffled, collate
+from addressvlm.training.batches import Shuffled
 from addressvlm.training.log import append_log, cut_log
-from addressvlm.training.loss import AnswerLoss
 from addressvlm.training.stages import Stage
 from addressvlm.work import track
+
+Collate = Callable[[list[Any]], dict[str, Any]]
 
 CHECKPOINTS = "checkpoints"
 _WEIGHTS, _SUMS, _STATE = "weights.safetensors", "sums.json", "trainer_state.json"
@@ -43,12 +44,14 @@ _NEEDED = (_WEIGHTS, _SUMS, _STATE, "optimizer.pt", "scheduler.pt", "rng_state.p
 _KEPT = 2
 
 
-def fit(loss: AnswerLoss, stage: Stage, conversations: Conversations, run: Path, *, pad_id: int) -> int:
+def fit(loss: nn.Module, stage: Stage, samples: Dataset[Any], run: Path, *, collate: Collate) -> int:
     """Train the unfrozen weights of `loss` in place, from the newest good checkpoint on; returns the steps.
 
+    `loss` turns a batch of `collate` into a dict with its `loss`; what else it tells of its last batch in
+    `parts` goes into the log. `samples` have keys (epoch, index). A batch may name its `photos`.
     SIGTERM and Ctrl-C end the running step, write a checkpoint and raise `InterruptedJob`.
     """
-    trainer = _RunTrainer(loss, stage, conversations, run, pad_id)
+    trainer = _RunTrainer(loss, stage, samples, run, collate)
     checkpoint, last = newest_checkpoint(run / CHECKPOINTS, _NEEDED), trainer.last_step()
     done = int(checkpoint.name.removeprefix(PREFIX)) if checkpoint else 0
     if checkpoint and done >= last:  # Trainer would take one more step
@@ -68,21 +71,21 @@ def fit(loss: AnswerLoss, stage: Stage, conversations: Conversations, run: Path,
 
 
 class _RunTrainer(Trainer):  # type: ignore[misc]  # Transformers publishes no types
-    """Trainer on an `AnswerLoss`, with our order of samples, checkpoints and log."""
+    """Trainer on a loss, with our order of samples, checkpoints and log."""
 
-    def __init__(self, loss: AnswerLoss, stage: Stage, conversations: Conversations, run: Path, pad_id: int):
+    def __init__(self, loss: nn.Module, stage: Stage, samples: Dataset[Any], run: Path, collate: Collate):
         super().__init__(
             model=loss,
             args=_arguments(stage, run / CHECKPOINTS),
-            train_dataset=conversations,
-            data_collator=partial(collate, pad_id=pad_id),
+            train_dataset=samples,
+            data_collator=collate,
         )
         self.remove_callback(PrinterCallback)  # prints to stdout, where results go
         self.add_callback(_Sums(self))
         self.run = run
         self.begun = time.monotonic()
         self.sums: dict[str, Any] | None = None
-        self._order = Shuffled(len(conversations), stage.seed)
+        self._order = Shuffled(len(cast(Sized, samples)), stage.seed)
         self._photos: list[str] = []
 
     def last_step(self) -> int:
@@ -93,7 +96,7 @@ class _RunTrainer(Trainer):  # type: ignore[misc]  # Transformers publishes no t
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
-        self._photos = inputs.pop("photos")
+        self._photos = inputs.pop("photos", [])
         loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
         self._require_finite("loss", loss)
         return loss
@@ -103,6 +106,7 @@ class _RunTrainer(Trainer):  # type: ignore[misc]  # Transformers publishes no t
             return  # Trainer's closing statistics
         line: dict[str, Any] = {"step": self.state.global_step, "epoch": round(self.state.epoch or 0, 6)}
         line |= {name: logs[name] for name in ("loss", "learning_rate", "grad_norm")}
+        line |= getattr(self.model, "parts", {})
         append_log(self.run, {**line, "seconds": round(time.monotonic() - self.begun, 3)})
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Shuffled:
@@ -116,9 +120,10 @@ class _RunTrainer(Trainer):  # type: ignore[misc]  # Transformers publishes no t
     def _require_finite(self, what: str, value: torch.Tensor) -> None:
         """Stop before the weights are spoilt; the checkpoints are from before."""
         if not torch.isfinite(value):
+            photos = f" (photos {', '.join(self._photos)})" if self._photos else ""
             raise AddressVLMError(
-                f"the {what} became {value.item()} at step {self.state.global_step + 1} "
-                f"(photos {', '.join(self._photos)}); lower learning_rate, or look at these photos"
+                f"the {what} became {value.item()} at step {self.state.global_step + 1}{photos}; "
+                f"lower learning_rate{', or look at these photos' if photos else ''}"
             )
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
@@ -220,6 +225,7 @@ def _arguments(stage: Stage, folder: Path) -> TrainingArguments:
         seed=stage.seed,
         save_steps=stage.save_steps,
         logging_steps=stage.logging_steps,
+        dataloader_num_workers=stage.dataloader_num_workers,
         logging_nan_inf_filter=False,
         disable_tqdm=True,
         report_to="none",

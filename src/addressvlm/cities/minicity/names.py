@@ -1,6 +1,6 @@
 """Invented names for streets, districts and shops; none is meant to be a real place."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 import numpy as np
 
@@ -57,6 +57,8 @@ _SHOP_WORDS = {
         "bank": ("Ginko", "Bank"),
     },
 }
+_FAMILIES = ("u", "u", "v", "v", "diagonal", "river", "curve")  # in which a city's streets come
+_NUMBERED = 60  # numbers of streets that `other_streets` draws from
 SHOP_KINDS = tuple(_SHOP_WORDS["american"])
 
 
@@ -84,6 +86,21 @@ class Namer:
         if rank == 0:
             return f"{root} {'Boulevard' if family == 'diagonal' else 'Avenue'}"
         return f"{root} {self._pick(_SF_TYPES if self.naming == 'numbered' else _PITTS_TYPES)}"
+
+    def other_streets(self, count: int, avoid: Set[str]) -> list[str]:
+        """`count` different street names in no order, as of any city of this style.
+
+        None is in `avoid`, and apart from numbers none begins with the first word of a name in there.
+        """
+        roots = {name.replace("-", " ").split()[0] for name in avoid}
+        found: dict[str, None] = {}
+        while len(found) < count:
+            family = self._pick(_FAMILIES)
+            name = self.street(family, int(self._rng.integers(_NUMBERED)), int(self._rng.integers(3)))
+            numbered = name[0].isdigit()
+            if name not in avoid and (numbered or name.replace("-", " ").split()[0] not in roots):
+                found[name] = None
+        return list(found)
 
     def districts(self, count: int) -> list[str]:
         """Names of `count` districts; Japanese ones are numbered chome of a few towns."""

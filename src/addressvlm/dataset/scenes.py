@@ -1,0 +1,119 @@
+"""The files of scenes that pre-training learns from: a Parquet file a city, read without geopandas.
+
+A scene is a street view, its map without and with street names, a page of words to practise reading on, and
+what is known about them. `scenery` makes them.
+"""
+
+import io
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from addressvlm.errors import AddressVLMError
+from addressvlm.folders import require_complete
+from addressvlm.imagery.grafting import graft
+from addressvlm.imagery.lettering import ALPHABET
+
+# What a scene can be shown as; `grafted` is the view on its map with names, `unnamed` on the one without.
+Picture = Literal["view", "plain", "named", "page", "grafted", "unnamed"]
+_STORED = ("view", "plain", "named", "page", "letters")
+LETTERS = len(ALPHABET)
+SCHEMA = pa.schema([*((name, pa.binary()) for name in _STORED), ("facts", pa.string())])
+
+
+@dataclass(frozen=True)
+class Name:
+    """A street name on a map: where it stands (left, top, right, bottom in pixels), and how its street runs.
+
+    `course_deg` is the direction of the street in [0, 180): 0 is north to south, 90 west to east.
+    """
+
+    name: str
+    box: tuple[int, int, int, int]
+    course_deg: float
+
+
+@dataclass(frozen=True)
+class SceneFacts:
+    """What is known about a scene: `names` stand on its map, `page` on its page.
+
+    `at` is the pixel of the map on which the photo was taken; `street` is the name of its street on this map
+    and `cross_street` that of a street that meets it there. `place`, `road` and `quarter` tell locations,
+    streets and districts of all cities apart.
+    """
+
+    place: str
+    road: str
+    quarter: str
+    at: tuple[float, float]
+    heading_deg: float
+    street: str
+    cross_street: str | None
+    names: tuple[Name, ...]
+    view: dict[str, Any]
+    words: str
+    page: tuple[Name, ...] = ()
+
+
+def scene_file(folder: Path, seed: int) -> Path:
+    """The file of `mini:SEED`."""
+    return folder / f"city-{seed:09d}.parquet"
+
+
+class Scenes:
+    """The scenes of all cities of a folder, in the order of their seeds; pictures stay encoded in memory.
+
+    Raises AddressVLMError where the folder is not complete.
+    """
+
+    def __init__(self, folder: Path):
+        require_complete(folder)
+        tables = [pq.read_table(path) for path in sorted(folder.glob("city-*.parquet"))]
+        if not tables:
+            raise AddressVLMError(f"{folder} holds no scenes; make it again")
+        self._table = pa.concat_tables(tables).combine_chunks()
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def facts(self, index: int) -> SceneFacts:
+        """What is known about a scene."""
+        stored: dict[str, Any] = json.loads(self._table["facts"][index].as_py())
+        page = [Name(entry["word"], tuple(entry["box"]), 0.0) for entry in stored.pop("page")]
+        names = [
+            Name(entry["name"], tuple(entry["box"]), entry["course_deg"]) for entry in stored.pop("names")
+        ]
+        return SceneFacts(**{**stored, "at": tuple(stored["at"]), "names": tuple(names), "page": tuple(page)})
+
+    def picture(self, index: int, name: Picture, *, view_of: int | None = None) -> Image.Image:
+        """One of the pictures of a scene; `view_of` grafts the view of another scene on its map."""
+        if name in ("grafted", "unnamed"):
+            view = self._stored(index if view_of is None else view_of, "view")
+            return graft(self._stored(index, "named" if name == "grafted" else "plain"), view)
+        return self._stored(index, name)
+
+    def letters(self, index: int) -> npt.NDArray[np.uint8]:
+        """The letters of a page, (height, width): see `imagery.lettering`."""
+        return np.asarray(self._stored(index, "letters"), np.uint8)
+
+    def _stored(self, index: int, name: str) -> Image.Image:
+        image = Image.open(io.BytesIO(self._table[name][index].as_py()), formats=("JPEG", "PNG"))
+        image.load()
+        return image
+
+    @cached_property
+    def by_city(self) -> list[dict[str, list[int]]]:
+        """For every city, its roads with the scenes on them."""
+        cities: dict[str, dict[str, list[int]]] = {}
+        for index in range(len(self)):
+            road = self.facts(index).road
+            cities.setdefault(road.partition("/")[0], {}).setdefault(road, []).append(index)
+        return list(cities.values())

@@ -1,0 +1,231 @@
+"""What cross-view alignment is worth: stages 1+2 against stage 2 alone, and against spoilt alignment.
+
+All arms start from the same base, have the same stage 2 on the same photos, and answer the same questions
+about places that none has seen. What differs is stage 1: none; the paper's; or the paper's with the same
+texts beside pictures that lack something (`DatasetOptions.control`). The arm with a longer stage 2 takes as
+many steps as both stages together, so that more training cannot pass for alignment.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from addressvlm.cities.build import build_city
+from addressvlm.dataset.build import build_dataset
+from addressvlm.dataset.options import Control, DatasetOptions
+from addressvlm.environment import environment
+from addressvlm.evaluation.evaluate import PREDICTIONS, evaluate
+from addressvlm.evaluation.metrics import AVERAGES, CELLS, METRICS, bootstrap_intervals, cells_of, correctness
+from addressvlm.evaluation.predictions import read_predictions
+from addressvlm.experiments.classifier import classify
+from addressvlm.folders import fingerprint, open_step, read_json, write_json
+from addressvlm.inference.localizer import Localizer
+from addressvlm.training.bases import load_base
+from addressvlm.training.stages import ALIGNMENT, LOCALIZATION, Stage, for_mini
+from addressvlm.training.train import train
+from addressvlm.work import say
+
+Floats = npt.NDArray[np.float64]
+
+ZERO_SHOT, STAGE_2, LONGER, BOTH = "zero-shot", "stage 2", "stage 2, longer", "stages 1+2"
+# Arms whose stage 1 lacks something, and what.
+SPOILT: Mapping[str, Control] = {
+    "1+2, street view alone": "view",
+    "1+2, map without names": "unnamed",
+    "1+2, blank map": "blank",
+    "1+2, map of another place": "elsewhere",
+    "1+2, shuffled texts": "shuffled",
+}
+ARMS = (ZERO_SHOT, STAGE_2, LONGER, BOTH, *SPOILT)
+_REPLICATES = 10_000
+_SHOWN = ("s_G", "d_G", "mean", "sd")
+
+
+@dataclass(frozen=True)
+class ControlsPlan:
+    """What the controls are measured on, and the stages; chosen on other cities (experiment log)."""
+
+    cities: tuple[str, ...] = ("mini-pitts", "mini-sf")
+    seeds: int = 3
+    locations: int = 500
+    views: int = 4
+    base: str = "mini"
+    dataset: DatasetOptions = DatasetOptions(image_px=112, split=(0.4, 0.1, 0.5), views_share=0.5)
+    alignment: Stage = replace(for_mini(ALIGNMENT), num_train_epochs=6)
+    localization: Stage = replace(for_mini(LOCALIZATION), num_train_epochs=10)
+
+
+def run_controls(
+    out: Path, *, workers: int | None = None, plan: ControlsPlan | None = None
+) -> dict[str, Any]:
+    """Train and evaluate every arm on every city with every seed under `out`; a rerun continues.
+
+    Returns what `summary.json` holds: by city and arm the mean over the seeds, every seed, and the 95 %
+    interval by location; and the paired differences from stage 2 alone and from the longer one.
+    """
+    plan = plan or ControlsPlan()
+    with open_step(out, "controls", asdict(plan)) as step:
+        if step.summary is not None:
+            return step.summary
+        cities = {city: _run_city(city, out / city.replace(":", "-"), plan, workers) for city in plan.cities}
+        return step.finish({"plan": asdict(plan), "arms": list(ARMS), "cities": cities, **environment()})
+
+
+def _run_city(city: str, folder: Path, plan: ControlsPlan, workers: int | None) -> dict[str, Any]:
+    build_city(city, folder / "city", locations=plan.locations, views=plan.views, workers=workers)
+    data: dict[str, Path] = {}
+    for control in ("none", *SPOILT.values()):
+        data[control] = folder / f"data-{control}"
+        build_dataset(folder / "city", data[control], replace(plan.dataset, control=control), workers=workers)
+    answered: dict[str, list[pd.DataFrame]] = {arm: [] for arm in ARMS}
+    for seed in range(plan.seeds):
+        for arm in ARMS:
+            say(f"controls: {city}, seed {seed}, {arm}")
+            answered[arm].append(_run_arm(arm, data, folder, seed, plan))
+    lines = read_json(folder / "zero-shot" / "evaluation" / "metrics.json")
+    classifier = folder / "classifier.json"
+    if not classifier.exists():
+        write_json(classifier, classify(data["none"]))
+    return {
+        "photos": lines["photos"],
+        "locations": lines["locations"],
+        "chance": lines["chance"],
+        "neighbours": lines["neighbours"],
+        "classifier": read_json(classifier)["metrics"],
+        "arms": {arm: _figures_of(tables) for arm, tables in answered.items()},
+        "differences": {
+            f"{arm} - {reference}": _difference(answered[arm], answered[reference])
+            for reference in (STAGE_2, LONGER)
+            for arm in ARMS
+            if arm not in (ZERO_SHOT, reference)
+        },
+    }
+
+
+def _run_arm(arm: str, data: Mapping[str, Path], folder: Path, seed: int, plan: ControlsPlan) -> pd.DataFrame:
+    """The answers of one arm with one seed; zero-shot has no seed."""
+    if arm == ZERO_SHOT:
+        localizer = Localizer(load_base(plan.base, seed=0))
+        return _answers(localizer, data["none"], folder / "zero-shot" / "evaluation", {"base": plan.base})
+    home = folder / f"seed-{seed}" / arm.replace(" ", "-").replace(",", "").replace("+", "")
+    localization = replace(plan.localization, seed=seed)
+    base = plan.base
+    if arm == LONGER:
+        both = folder / f"seed-{seed}" / BOTH.replace(" ", "-").replace("+", "")
+        steps = _align(plan, data["none"], both / "align", seed)["steps"]
+        localization = replace(localization, max_steps=steps + _steps(localization, data["none"]))
+    elif arm != STAGE_2:
+        _align(plan, data[SPOILT.get(arm, "none")], home / "align", seed)
+        base = str(home / "align")
+    train(localization, data["none"], base, home / "localize")
+    localizer = Localizer.load(home / "localize")
+    run = {"run": fingerprint(home / "localize")}
+    return _answers(localizer, data["none"], home / "evaluation", run)
+
+
+def _align(plan: ControlsPlan, dataset: Path, out: Path, seed: int) -> dict[str, Any]:
+    return train(replace(plan.alignment, seed=seed), dataset, plan.base, out)
+
+
+def _steps(stage: Stage, dataset: Path) -> int:
+    """Optimizer steps of a stage on one device, as Trainer counts them."""
+    photos = read_json(dataset / "summary.json")["splits"]["train"]["photos"]
+    batches = -(-photos // stage.per_device_train_batch_size)
+    return int(np.ceil(stage.num_train_epochs * -(-batches // stage.gradient_accumulation_steps)))
+
+
+def _answers(localizer: Localizer, dataset: Path, out: Path, config: Mapping[str, Any]) -> pd.DataFrame:
+    evaluate(dataset, localizer.answer, out, config=config, report=False)
+    return read_predictions(out / PREDICTIONS)
+
+
+def _figures_of(tables: list[pd.DataFrame]) -> dict[str, Any]:
+    """Mean over the seeds, each seed, and the interval of the mean, by metric."""
+    right = np.stack([_right(table) for table in tables])
+    return {
+        "mean": _percent(right.mean(axis=0), tables[0]),
+        "seeds": [_percent(one, tables[0]) for one in right],
+        "interval": _interval(right.mean(axis=0), tables[0]),
+    }
+
+
+def _difference(arm: list[pd.DataFrame], reference: list[pd.DataFrame]) -> dict[str, Any]:
+    """Arm minus reference question by question, with the interval by location."""
+    gaps = np.mean([_right(one) - _right(other) for one, other in zip(arm, reference, strict=True)], axis=0)
+    return {"mean": _percent(gaps, arm[0]), "interval": _interval(gaps, arm[0])}
+
+
+def _right(table: pd.DataFrame) -> Floats:
+    return correctness(table, table["answer"].tolist())
+
+
+def _percent(values: Floats, table: pd.DataFrame) -> dict[str, float]:
+    cells = cells_of(table)
+    return {name: round(float(100 * values[mask].mean()), 3) for name, mask in _members(cells)}
+
+
+def _interval(values: Floats, table: pd.DataFrame) -> dict[str, list[float] | None]:
+    return bootstrap_intervals(values, cells_of(table), table["location"], replicates=_REPLICATES, seed=0)
+
+
+def _members(cells: npt.NDArray[np.intp]) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    for name in METRICS:
+        wanted = [CELLS.index(cell) for cell in AVERAGES.get(name, (name,))]
+        yield name, np.isin(cells, wanted)
+
+
+def controls_table(result: Mapping[str, Any]) -> str:
+    """The figures of the controls as Markdown, a table a city."""
+    parts = []
+    for city, found in result["cities"].items():
+        size = f"{found['photos']} photos of {found['locations']} places not seen in training"
+        parts.append(f"## {city}\n\n{size}\n")
+        rows = ["| | " + " | ".join(f"`{name}`" for name in _SHOWN) + " | `sd` of each seed |"]
+        rows.append("|---|" + "---|" * (len(_SHOWN) + 1))
+        for line in ("chance", "neighbours", "classifier"):
+            rows.append(f"| {line} | " + " | ".join(f"{found[line][name]:.1f}" for name in _SHOWN) + " | |")
+        for arm, figures in found["arms"].items():
+            cells = [_with_interval(figures, name) for name in _SHOWN]
+            seeds = ", ".join(f"{seed['sd']:.1f}" for seed in figures["seeds"])
+            rows.append(f"| {arm} | " + " | ".join(cells) + f" | {seeds} |")
+        parts.append("\n".join(rows) + "\n")
+        rows = ["| difference | " + " | ".join(f"`{name}`" for name in _SHOWN) + " |"]
+        rows.append("|---|" + "---|" * len(_SHOWN))
+        for name, figures in found["differences"].items():
+            cells = [_with_interval(figures, key, "+") for key in _SHOWN]
+            rows.append(f"| {name} | " + " | ".join(cells) + " |")
+        parts.append("\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def _with_interval(figures: Mapping[str, Any], name: str, sign: str = "") -> str:
+    low, high = figures["interval"][name]
+    return f"{figures['mean'][name]:{sign}.1f} ({low:{sign}.1f} … {high:{sign}.1f})"
+
+
+def draw_controls(result: Mapping[str, Any], path: Path) -> None:
+    """`sd` of every arm with its interval and its seeds, a panel a city."""
+    cities = result["cities"]
+    figure = Figure(figsize=(5.2 * len(cities), 3.8), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(cities), sharey=True))
+    for axes, (city, found) in zip(panels, cities.items(), strict=True):
+        for place, (arm, figures) in enumerate(found["arms"].items()):
+            low, high = figures["interval"]["sd"]
+            colour = "#b5523b" if arm == BOTH else "#4a6d8c"
+            axes.plot([low, high], [place, place], color=colour, linewidth=2)
+            axes.plot(figures["mean"]["sd"], place, "o", color=colour)
+            seeds = [seed["sd"] for seed in figures["seeds"]]
+            axes.plot(seeds, [place] * len(seeds), "|", color="black", markersize=7)
+        for line, style in (("neighbours", ":"), ("classifier", "--")):
+            axes.axvline(found[line]["sd"], color="grey", linestyle=style, linewidth=1, label=line)
+        axes.set(title=city, xlabel="street and district right, %")
+        axes.set_yticks(range(len(found["arms"])), list(found["arms"]))
+        axes.invert_yaxis()
+        axes.legend(fontsize=7)
+    figure.savefig(path, dpi=130, metadata={"Software": None})

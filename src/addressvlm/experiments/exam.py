@@ -1,0 +1,106 @@
+"""What a base model can do, measured on scenes of cities that it has never seen, with the controls beside."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from addressvlm.dataset.lessons import Lesson, lessons
+from addressvlm.dataset.scenes import Picture, SceneFacts, Scenes
+from addressvlm.dataset.seeds import generator
+from addressvlm.inference.localizer import Localizer, Request
+from addressvlm.work import track
+
+_DESCRIPTION_TOKENS = 160
+_CENTRED, _ANYWHERE = "photo in the middle", "photo anywhere"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A lesson with the picture it is asked about; `chance` is that of a guess among the names on it."""
+
+    task: str
+    scene: int
+    picture: Picture
+    lesson: Lesson
+    chance: float | None = None
+    view_of: int | None = None
+
+
+def examine(
+    localizer: Localizer, folder: Path, *, scenes: int | None = None, seed: int = 0
+) -> dict[str, Any]:
+    """Ask the model about every scene of a folder (or the first `scenes`); percent right by task.
+
+    For every task: how many were asked, how many answers are exactly right, the share of the most frequent
+    truth, and for matching the chance of a guess among the names of each map. Controls are tasks, too:
+    reading maps whose names were not drawn, and matching with the photo of another place.
+    """
+    exam = Scenes(folder)
+    asked = list(_questions(exam, min(scenes or len(exam), len(exam)), localizer, seed))
+    requests = [
+        Request((exam.picture(one.scene, one.picture, view_of=one.view_of),), one.lesson.question)
+        for one in asked
+    ]
+    answers = localizer.answer(requests, max_new_tokens=_DESCRIPTION_TOKENS)
+    graded: dict[str, list[tuple[_Asked, str]]] = defaultdict(list)
+    for one, answer in zip(asked, track(answers, "exam", total=len(asked)), strict=True):
+        graded[one.task].append((one, answer))
+    return {task: _grade(task, found) for task, found in sorted(graded.items())}
+
+
+def _questions(exam: Scenes, count: int, localizer: Localizer, seed: int) -> Iterator[_Asked]:
+    side_px = localizer.backbone.preprocessing.size_px
+    for scene in range(count):
+        facts, rng = exam.facts(scene), generator("exam", seed, scene)
+        other = int(rng.integers(len(exam)))
+        names = [name.name for name in exam.facts(other).names]
+        yield from _map_questions(facts, scene, other, names, side_px, rng)
+        view = lessons(facts, "view", names, side_px, rng)
+        one = view[1 + int(rng.integers(len(view) - 1))]  # the first is the description
+        yield _Asked(f"street view: {one.kind.removeprefix('view ')}", scene, "view", one)
+        if scene % 8 == 0:
+            yield _Asked("street view: sentences of the description", scene, "view", view[0])
+
+
+def _map_questions(
+    facts: SceneFacts, scene: int, other: int, names: list[str], side_px: int, rng: np.random.Generator
+) -> Iterator[_Asked]:
+    known: dict[str, Lesson] = {}
+    for lesson in lessons(facts, "grafted", names, side_px, rng):
+        known.setdefault(lesson.kind, lesson)
+    if "name at" in known:
+        yield _Asked("map: name at a place", scene, "grafted", known["name at"])
+        yield _Asked("map: name at a place, names not drawn", scene, "unnamed", known["name at"])
+    for kind in ("place of", "is written", "which is written", "course"):
+        if kind in known:
+            yield _Asked(f"map: {kind}", scene, "grafted", known[kind])
+    if "match" in known and len(facts.names) > 1:
+        where = _CENTRED if facts.at == (side_px / 2, side_px / 2) else _ANYWHERE
+        lesson, chance = known["match"], 1 / len(facts.names)
+        yield _Asked(f"match: {where}", scene, "grafted", lesson, chance)
+        yield _Asked(f"match: {where}, photo of another place", scene, "grafted", lesson, chance, other)
+
+
+def _grade(task: str, found: list[tuple[_Asked, str]]) -> dict[str, Any]:
+    if "description" in task:
+        right = [_sentences_right(one.lesson.answer, answer) for one, answer in found]
+    else:
+        right = [float(answer == one.lesson.answer) for one, answer in found]
+    chances = [one.chance for one, _ in found if one.chance is not None]
+    most = Counter(one.lesson.answer for one, _ in found).most_common(1)[0][1]
+    return {
+        "asked": len(found),
+        "right": round(100 * float(np.mean(right)), 1),
+        "most_frequent": round(100 * most / len(found), 1),
+        **({"chance": round(100 * float(np.mean(chances)), 1)} if chances else {}),
+    }
+
+
+def _sentences_right(truth: str, answer: str) -> float:
+    """The share of the answer's sentences that the true description has."""
+    true, told = ({part.strip(" .") for part in text.split(". ")} for text in (truth, answer))
+    return len(true & told) / len(told)

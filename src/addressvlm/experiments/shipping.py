@@ -1,0 +1,122 @@
+"""A pre-trained base as it comes with the package: bfloat16 weights, curves, and a card."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+from addressvlm.errors import AddressVLMError
+from addressvlm.experiments.results import made
+from addressvlm.folders import read_json, require_complete, write_json
+from addressvlm.model.backbone import MODEL, load_backbone, save_backbone
+from addressvlm.model.checkpoints import MANIFEST, digests
+from addressvlm.training.log import read_log
+
+CARD, CURVES = "README.md", "curves.png"
+MOST_BYTES = 16_000_000
+_PARTS = ("letters", "words", "places", "roads", "quarters", "attributes")
+
+CARD_TEXT = """\
+# The base of the preset `{preset}`
+
+A LLaVA-style model of {millions:.1f} million weights ({megabytes:.1f} MB in bfloat16) that sees and reads
+in the world of the mini cities. It knows no address: tune it on a city. It is for learning, tests and
+controlled experiments; photos of the real world are nothing to it.
+
+- **Data**: {scenes} street views of {cities} made-up cities, `mini:{first}` to `mini:{last}`, each with a
+  map of its own whose street names were invented for it. `mini-pitts`, `mini-sf`, `mini-tokyo` and the names
+  of their streets were never seen.
+- **Training**: seed {seed}. The tower alone: {tower_steps} steps, every scene about {tower_epochs:g} times,
+  {tower_minutes:.0f} minutes. All of it: {model_steps} steps of {batch} conversations, every scene
+  {model_epochs:g} times, {model_minutes:.0f} minutes; {precision} arithmetic.
+- **Made** {date} on {machine}, commit {commit}, by `{command}`.
+
+![losses](curves.png)
+
+## What it can do
+
+Percent of exactly right answers on scenes of {exam_cities} other cities (`mini:{exam_first}` on), greedy.
+*Most frequent answer* is what a constant answer gets, *chance* a guess among the names on each map.
+
+{table}
+"""
+
+
+def ship(pretraining: Path, folder: Path, command: str) -> Path:
+    """Write the model of a complete pre-training into `folder`, in bfloat16, with its card.
+
+    Returns the folder. Raises AddressVLMError where the weights are larger than a package should carry.
+    """
+    summary = require_complete(pretraining)
+    backbone = load_backbone(pretraining / "model" / MODEL)
+    backbone.model.to(torch.bfloat16)
+    save_backbone(backbone, folder)
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    if size > MOST_BYTES:
+        raise AddressVLMError(
+            f"the weights have {size / 1e6:.1f} MB; a package carries {MOST_BYTES / 1e6:.0f}"
+        )
+    parameters = sum(weight.numel() for weight in backbone.model.parameters())
+    draw_curves(pretraining, folder / CURVES)
+    card = _card(pretraining, summary, parameters, size, made(summary, command))
+    (folder / CARD).write_text(card, "utf-8")
+    write_json(folder / MANIFEST, {"files": digests(folder)})
+    return folder
+
+
+def draw_curves(pretraining: Path, path: Path) -> None:
+    """The losses of both parts over time."""
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    tower, model = (read_log(pretraining / name) for name in ("tower", "model"))
+    for part in _PARTS:
+        left.plot(
+            [line["seconds"] / 60 for line in tower], [line[part] for line in tower], label=part, linewidth=1
+        )
+    left.set(title="the tower sees", xlabel="minutes", ylabel="weighted loss", yscale="log")
+    left.legend(fontsize=7)
+    right.plot([line["seconds"] / 60 for line in model], [line["loss"] for line in model], linewidth=1)
+    right.set(title="the model speaks", xlabel="minutes", ylabel="loss per answer token")
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
+def exam_table(exam: dict[str, Any]) -> str:
+    """The marks of an exam as Markdown."""
+    rows = ["| task | asked | right % | most frequent answer % | chance % |", "|---|---|---|---|---|"]
+    for task, mark in exam.items():
+        chance = f"{mark['chance']:.1f}" if "chance" in mark else ""
+        rows.append(
+            f"| {task} | {mark['asked']} | {mark['right']:.1f} | {mark['most_frequent']:.1f} | {chance} |"
+        )
+    return "\n".join(rows)
+
+
+def _card(
+    pretraining: Path, summary: dict[str, Any], parameters: int, size: int, origin: dict[str, str]
+) -> str:
+    config = read_json(pretraining / "config.json")
+    scenes, exam = config["scenes"], config["exam"]
+    minutes = {name: read_log(pretraining / name)[-1]["seconds"] / 60 for name in ("tower", "model")}
+    return CARD_TEXT.format(
+        **origin,
+        preset=summary["preset"],
+        seed=summary["seed"],
+        millions=parameters / 1e6,
+        megabytes=size / 1e6,
+        scenes=summary["scenes"]["scenes"],
+        cities=scenes["cities"],
+        first=scenes["first_seed"],
+        last=scenes["first_seed"] + scenes["cities"] - 1,
+        tower_steps=summary["steps"]["tower"],
+        tower_epochs=config["seeing"]["num_train_epochs"],
+        tower_minutes=minutes["tower"],
+        model_steps=summary["steps"]["model"],
+        model_epochs=config["speaking"]["num_train_epochs"],
+        model_minutes=minutes["model"],
+        batch=config["speaking"]["per_device_train_batch_size"],
+        precision=read_json(pretraining / "model" / "summary.json")["precision"],
+        exam_cities=exam["cities"],
+        exam_first=exam["first_seed"],
+        table=exam_table(summary["exam"]),
+    )

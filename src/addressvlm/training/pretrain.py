@@ -1,0 +1,105 @@
+"""Pre-training of a mini model on scenes of many mini cities: first the tower sees, then the model speaks."""
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import numpy as np
+from torch import nn
+from torch.utils.data import Dataset
+
+from addressvlm.dataset.lessons import lecture
+from addressvlm.dataset.scenes import Scenes
+from addressvlm.environment import versions
+from addressvlm.folders import fingerprint, open_step
+from addressvlm.model.backbone import MODEL, RANDOM, Backbone, build_backbone, load_backbone, save_backbone
+from addressvlm.model.checkpoints import digests
+from addressvlm.model.conversation import Turn, encode_conversation
+from addressvlm.model.lora import train_parts
+from addressvlm.training.batches import Key, Sample, collate
+from addressvlm.training.log import plot_loss, read_log
+from addressvlm.training.loss import AnswerLoss
+from addressvlm.training.precision import computes_in_bf16
+from addressvlm.training.seeing import Glimpses, Seeing
+from addressvlm.training.seeing import collate as collate_glimpses
+from addressvlm.training.stages import Stage
+from addressvlm.training.trainer import CHECKPOINTS, Collate, fit
+from addressvlm.work import keep_freed_memory
+
+
+def pretrain_tower(stage: Stage, scenes: Path, preset: str, out: Path) -> dict[str, Any]:
+    """Train the vision tower of a preset from random weights on; the rest of the model stays as it is."""
+    config = {**asdict(stage), "preset": preset, "scenes": fingerprint(scenes)}
+    with open_step(out, "run", config) as step:
+        if step.summary is not None:
+            return step.summary
+        keep_freed_memory()
+        backbone = build_backbone(preset, seed=stage.seed)
+        train_parts(backbone.model, stage.trains)
+        glimpses = Glimpses(Scenes(scenes), backbone, seed=stage.seed)
+        loss = Seeing(backbone, len(glimpses.vocabulary), bf16=computes_in_bf16(stage), seed=stage.seed)
+        return step.finish(_trained(loss, stage, glimpses, backbone, out, collate_glimpses))
+
+
+def pretrain_model(stage: Stage, scenes: Path, tower: Path, out: Path) -> dict[str, Any]:
+    """Train the whole model on lessons, from the run of its tower on."""
+    config = {**asdict(stage), "tower": fingerprint(tower), "scenes": fingerprint(scenes)}
+    with open_step(out, "run", config) as step:
+        if step.summary is not None:
+            return step.summary
+        keep_freed_memory()
+        backbone = load_backbone(tower / MODEL)
+        train_parts(backbone.model, stage.trains)
+        lectures = Lectures(Scenes(scenes), backbone, seed=stage.seed)
+        loss = AnswerLoss(backbone.model, backbone.preprocessing, bf16=computes_in_bf16(stage))
+        padded = partial(collate, pad_id=backbone.tokenizer.pad_token_id)
+        return step.finish(_trained(loss, stage, lectures, backbone, out, padded))
+
+
+class Lectures(Dataset[Sample]):
+    """Every scene once an epoch, each time with other lessons. Keys are (epoch, index)."""
+
+    def __init__(self, scenes: Scenes, backbone: Backbone, *, seed: int):
+        self._scenes = scenes
+        self._backbone = backbone
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return len(self._scenes)
+
+    def __getitem__(self, key: Key) -> Sample:
+        dice = np.random.default_rng((self._seed, *key))
+        facts = self._scenes.facts(key[1])
+        stranger = self._scenes.facts(int(dice.integers(len(self._scenes))))
+        others = [name.name for name in (*stranger.names, *stranger.page)]
+        size_px = self._backbone.preprocessing.size_px
+        drawn = lecture(facts, others, size_px, dice)
+        image = self._scenes.picture(key[1], drawn.picture)
+        turns = [Turn(lesson.question, lesson.answer) for lesson in drawn.lessons]
+        encoded = encode_conversation(
+            self._backbone.tokenizer, turns, image_tokens=self._backbone.image_tokens
+        )
+        return Sample(facts.place, encoded, self._backbone.preprocessing.pixels(image)[None])
+
+
+def _trained(
+    loss: nn.Module, stage: Stage, samples: Any, backbone: Backbone, out: Path, padded: Collate
+) -> dict[str, Any]:
+    """Fit, save the model, and sum up."""
+    steps = fit(loss, stage, samples, out, collate=padded)
+    backbone.name = backbone.model.config.addressvlm_backbone = backbone.name.removeprefix(RANDOM)
+    save_backbone(backbone, out / MODEL)
+    plot_loss(out)
+    rmtree(out / CHECKPOINTS)
+    return {
+        "stage": stage.name,
+        "base": backbone.name,
+        "samples": len(samples),
+        "steps": steps,
+        "loss": read_log(out)[-1]["loss"],
+        "precision": "bf16" if computes_in_bf16(stage) else "fp32",
+        "versions": versions(),
+        "sha256": {f"{MODEL}/{name}": digest for name, digest in digests(out / MODEL).items()},
+    }

@@ -1,0 +1,135 @@
+"""Pre-training in a minute: two tiny cities, a few steps."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from addressvlm.dataset.scenery import SceneOptions, make_scenes
+from addressvlm.dataset.scenes import Scenes
+from addressvlm.errors import InterruptedJob, UsageError
+from addressvlm.experiments.pretraining import PretrainingPlan, run_pretraining
+from addressvlm.folders import read_json
+from addressvlm.model import presets
+from addressvlm.model.backbone import build_backbone
+from addressvlm.model.presets import Tower
+from addressvlm.training import trainer
+from addressvlm.training.log import read_log
+from addressvlm.training.seeing import UNKNOWN, Glimpses
+from addressvlm.training.stages import SEEING, SPEAKING
+
+SMALL = replace(
+    presets.PRESETS["mini"],
+    vision=Tower("clip", width=48, layers=1, heads=3, mlp=96),
+    text=Tower("phi3", width=48, layers=1, heads=2, mlp=96),
+)
+FEW = SceneOptions(first_seed=7, cities=2, locations=60, views=1)
+PLAN = PretrainingPlan(
+    preset="small",
+    scenes=FEW,
+    exam=replace(FEW, first_seed=9, cities=1, locations=5, views=1),
+    seeing=replace(SEEING, num_train_epochs=20, save_steps=2, logging_steps=3),
+    speaking=replace(
+        SPEAKING, num_train_epochs=2, per_device_train_batch_size=8, save_steps=7, logging_steps=10
+    ),
+    examined=6,
+)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(presets.PRESETS, "small", SMALL)
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pre-training without interruption."""
+    out = tmp_path_factory.mktemp("pretraining") / "whole"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(presets.PRESETS, "small", SMALL)
+        torch.set_num_threads(1)
+        run_pretraining(out, workers=1, plan=PLAN)
+    return out
+
+
+def losses(run: Path) -> list[dict[str, Any]]:
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in read_log(run)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", ["tower", "model"])
+def test_the_loss_falls(made: Path, run: str) -> None:
+    lines = losses(made / run)
+    assert lines[-1]["loss"] < 0.9 * lines[0]["loss"]
+
+
+@pytest.mark.slow
+def test_the_log_tells_every_part_of_seeing(made: Path) -> None:
+    parts = {"letters", "words", "places", "roads", "quarters", "attributes"}
+    assert parts <= losses(made / "tower")[0].keys()
+
+
+@pytest.mark.slow
+def test_the_exam_is_about_other_cities_and_has_its_controls(made: Path) -> None:
+    marks = read_json(made / "summary.json")["exam"]
+    assert {"map: name at a place", "map: name at a place, names not drawn"} <= marks.keys()
+    assert all(0 <= mark["right"] <= 100 and mark["asked"] for mark in marks.values())
+    assert not {path.name for path in (made / "exam").glob("city*")} & {
+        path.name for path in (made / "scenes").glob("city*")
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("run", "step"), [("tower", 3), ("model", 12)])
+def test_interrupted_pretraining_ends_with_the_same_bytes(
+    made: Path, run: str, step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = trainer._RunTrainer._clip_grad_norm
+
+    def signalled(self: Any, model: Any) -> torch.Tensor:
+        if self.run.name == run and self.state.global_step + 1 == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return clip(self, model)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer._RunTrainer, "_clip_grad_norm", signalled)
+        with pytest.raises(InterruptedJob):
+            run_pretraining(tmp_path / "again", workers=1, plan=PLAN)
+    run_pretraining(tmp_path / "again", workers=1, plan=PLAN)
+    for name in ("tower", "model"):
+        assert losses(tmp_path / "again" / name) == losses(made / name)
+        weights = Path(name) / "model" / "model.safetensors"
+        assert (tmp_path / "again" / weights).read_bytes() == (made / weights).read_bytes()
+    whole, again = (read_json(out / "summary.json") for out in (made, tmp_path / "again"))
+    assert whole["exam"] == again["exam"]
+
+
+@pytest.mark.slow
+def test_a_glimpse_holds_two_places_of_each_road(made: Path) -> None:
+    glimpses = Glimpses(Scenes(made / "scenes"), build_backbone("small", seed=0), seed=0)
+    glimpse = glimpses[(0, 0)]
+    roads, counts = np.unique(glimpse.roads, return_counts=True)
+    assert len(roads) >= 2
+    assert set(counts) == {2}
+    assert glimpse.maps.shape == (len(glimpse.roads), 3, 112, 112)
+    pages = (glimpse.letters != UNKNOWN).all(axis=(1, 2))
+    assert 0 < pages.sum() < len(pages)
+    assert (glimpse.places[pages] == UNKNOWN).all()
+    assert (glimpse.words[..., 0] != UNKNOWN).any(axis=1).mean() > 0.8
+    again = glimpses[(0, 0)]
+    assert (again.maps == glimpse.maps).all()
+    assert not (glimpses[(1, 0)].views == glimpse.views).all()
+
+
+def test_scenes_of_another_size_are_refused(tmp_path: Path) -> None:
+    make_scenes(replace(FEW, cities=1, locations=1, views=1, image_px=56), tmp_path / "scenes", workers=1)
+    with pytest.raises(UsageError, match="56 px, but small sees 112"):
+        Glimpses(Scenes(tmp_path / "scenes"), build_backbone("small", seed=0), seed=0)
+    assert json.loads((tmp_path / "scenes" / "summary.json").read_text())["cities"] == 1

@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+import torch
+
+from addressvlm.training.seeing import UNKNOWN, Glimpse, collate, contrast
+
+
+def test_contrast_is_the_cross_entropy_of_finding_the_friend() -> None:
+    vectors = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    loss = contrast(vectors, torch.tensor([0, 0, 1, 2]))
+    # Likeness 10 with the friend, 0 with the two strangers; those two have no friends and are not counted.
+    assert loss.item() == pytest.approx(float(np.log(1 + 2 * np.exp(-10))), abs=1e-6)
+
+
+def test_contrast_of_strangers_is_worse_and_the_length_of_vectors_does_not_count() -> None:
+    groups = torch.tensor([0, 0, 1, 1])
+    vectors = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.1], [0.1, 1.0]])
+    mixed, sorted_ = contrast(vectors, groups), contrast(vectors[[0, 2, 1, 3]], groups)
+    assert mixed > 5 > 1 > sorted_
+    assert contrast(vectors * 7, groups).item() == pytest.approx(mixed.item(), rel=1e-5)
+
+
+def glimpse(road: int) -> Glimpse:
+    return Glimpse(
+        views=np.zeros((2, 3, 4, 4), np.uint8),
+        maps=np.zeros((2, 3, 4, 4), np.uint8),
+        roads=np.array([road, 1]),
+        quarters=np.array([0, 0]),
+        attributes=np.zeros((2, 5), np.float32),
+        letters=np.full((2, 1, 6), UNKNOWN),
+        words=np.full((2, 1, 8), UNKNOWN),
+        places=np.array([UNKNOWN, 0]),
+    )
+
+
+def test_cities_of_a_batch_share_no_road() -> None:
+    batch = collate([glimpse(0), glimpse(0)])
+    assert batch["views"].shape == (4, 3, 4, 4)
+    assert len(set(batch["roads"].tolist())) == 4
+    assert batch["quarters"].tolist() == [0, 0, 1000, 1000]
