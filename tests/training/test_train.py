@@ -21,8 +21,9 @@ from addressvlm.model.backbone import build_backbone, load_backbone, load_run, s
 from addressvlm.model.checkpoints import checkpoints
 from addressvlm.training import trainer
 from addressvlm.training.log import read_log
+from addressvlm.training.precision import computes_in_bf16
 from addressvlm.training.stages import ALIGNMENT
-from addressvlm.training.train import computes_in_bf16, train
+from addressvlm.training.train import train
 
 JOB = Path(__file__).with_name("train_job.py")
 STEPS = 15  # 12 photos, batches of 2, 2 batches a step, 5 epochs
@@ -291,7 +292,7 @@ def test_adapter_of_another_rank_is_merged_first(photos: Path, tmp_path: Path) -
 def test_full_tuning_goes_on_from_a_run_with_adapters(photos: Path, tmp_path: Path) -> None:
     train(replace(QUICK, max_steps=2), photos, "tiny", tmp_path / "one")
     summary = train(replace(stage("full"), max_steps=2), photos, str(tmp_path / "one"), tmp_path / "two")
-    assert summary["base"] == "tiny"
+    assert summary["base"] == "random:tiny"
     assert load_run(tmp_path / "two").name == "tiny"
 
 

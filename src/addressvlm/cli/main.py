@@ -27,10 +27,14 @@ app = typer.Typer(
 )
 city_app = typer.Typer(help="Photos, streets, districts and imagery of a city.", no_args_is_help=True)
 dataset_app = typer.Typer(help="Questions, labels and pictures to train and test on.", no_args_is_help=True)
-train_app = typer.Typer(help="The two stages of the paper.", no_args_is_help=True)
+train_app = typer.Typer(
+    help="The two stages of the paper, and the base of the mini models.", no_args_is_help=True
+)
+reproduce_app = typer.Typer(help="Measurements of the paper, and the ones it lacks.", no_args_is_help=True)
 app.add_typer(city_app, name="city")
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(train_app, name="train")
+app.add_typer(reproduce_app, name="reproduce")
 
 # Click's UsageError, which Typer carries along without exporting it.
 CLICK_USAGE_ERROR: Any = typer.BadParameter.__base__
@@ -154,23 +158,18 @@ def dataset_build(
 def _train(stage: Stage, dataset: Path, base: str, out: Path, as_json: bool, fields: dict[str, Any]) -> None:
     import dataclasses
 
-    from addressvlm.training.bases import is_from_scratch
-    from addressvlm.training.stages import from_scratch
+    from addressvlm.training.bases import suited
     from addressvlm.training.train import train
-    from addressvlm.work import say
 
-    if is_from_scratch(base):
-        say(f"{base} began from random weights: all are tuned, at a higher rate")
-        stage = from_scratch(stage)
-    _print(train(dataclasses.replace(stage, **fields), dataset, base, out), as_json)
+    _print(train(dataclasses.replace(suited(stage, base), **fields), dataset, base, out), as_json)
 
 
 Dataset = Annotated[Path, typer.Argument(help="A data set folder made by `dataset build`.")]
 Base = Annotated[
     str,
     typer.Option(
-        help="A preset (mini, mini-siglip: random weights, so all are tuned, at a higher rate, 10 epochs, "
-        "unless options say otherwise), a model folder or an earlier run."
+        help="A preset (mini), random:PRESET, a model folder or an earlier run. Small models have other "
+        "defaults than the paper's."
     ),
 ]
 
@@ -191,6 +190,10 @@ def train_pretrain(
         typer.Option(help="Times the whole model is asked about it. [default: 10]", show_default=False),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, order and questions.")] = 0,
+    ship: Annotated[
+        Path | None,
+        typer.Option(help="Also write the weights in bfloat16 with a model card into this folder."),
+    ] = None,
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
@@ -206,7 +209,12 @@ def train_pretrain(
         if epochs is not None:
             longer = dataclasses.replace(getattr(plan, stage), num_train_epochs=epochs)
             plan = dataclasses.replace(plan, **{stage: longer})
-    _print(run_pretraining(out, seed=seed, workers=workers, plan=plan), as_json)
+    summary = run_pretraining(out, seed=seed, workers=workers, plan=plan)
+    if ship is not None:
+        from addressvlm.experiments.shipping import ship as ship_base
+
+        ship_base(out, ship, f"addressvlm train pretrain --preset {preset} --seed {seed}")
+    _print(summary, as_json)
 
 
 @train_app.command("align")
@@ -229,6 +237,36 @@ def train_localize(
     from addressvlm.training.stages import LOCALIZATION
 
     _train(LOCALIZATION, dataset, base, out, as_json, fields)
+
+
+@reproduce_app.command("controls")
+def reproduce_controls(
+    out: Out = Path("runs/controls"),
+    cities: Annotated[
+        str | None,
+        typer.Option(help="Cities, with commas between. [default: mini-pitts,mini-sf]", show_default=False),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds an arm. [default: 3]", show_default=False)] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Also write controls.json, .md and .png into this folder.")
+    ] = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what the alignment stage is worth: nine arms from one base, several seeds, paired intervals."""
+    import dataclasses
+
+    from addressvlm.experiments.controls import ControlsPlan, controls_table, publish_controls, run_controls
+
+    plan = ControlsPlan()
+    if cities is not None:
+        plan = dataclasses.replace(plan, cities=tuple(cities.split(",")))
+    if seeds is not None:
+        plan = dataclasses.replace(plan, seeds=seeds)
+    result = run_controls(out, workers=workers, plan=plan)
+    if results is not None:
+        publish_controls(result, results, f"addressvlm reproduce controls --results {results}")
+    print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else controls_table(result))
 
 
 @app.command()

@@ -24,6 +24,7 @@ from addressvlm.evaluation.evaluate import PREDICTIONS, evaluate
 from addressvlm.evaluation.metrics import AVERAGES, CELLS, METRICS, bootstrap_intervals, cells_of, correctness
 from addressvlm.evaluation.predictions import read_predictions
 from addressvlm.experiments.classifier import classify
+from addressvlm.experiments.results import publish
 from addressvlm.folders import fingerprint, open_step, read_json, write_json
 from addressvlm.inference.localizer import Localizer
 from addressvlm.training.bases import load_base
@@ -178,6 +179,13 @@ def _members(cells: npt.NDArray[np.intp]) -> Iterator[tuple[str, npt.NDArray[np.
     for name in METRICS:
         wanted = [CELLS.index(cell) for cell in AVERAGES.get(name, (name,))]
         yield name, np.isin(cells, wanted)
+
+
+def publish_controls(result: Mapping[str, Any], folder: Path, command: str) -> None:
+    """Write the result as `controls.json`, with its table and its plot beside it."""
+    publish(dict(result), folder / "controls.json", command)
+    (folder / "controls.md").write_text(controls_table(result), "utf-8")
+    draw_controls(result, folder / "controls.png")
 
 
 def controls_table(result: Mapping[str, Any]) -> str:

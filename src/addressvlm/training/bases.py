@@ -40,7 +40,7 @@ from addressvlm.model.lora import (
     train_parts,
 )
 from addressvlm.model.presets import PRESETS, preset, shipped
-from addressvlm.training.stages import Stage
+from addressvlm.training.stages import Stage, for_mini, from_scratch
 from addressvlm.work import say
 
 
@@ -55,16 +55,28 @@ def identify(base: str, seed: int) -> dict[str, Any]:
     return {"model": hashlib.sha256(listing.encode()).hexdigest()}
 
 
-def is_from_scratch(base: str) -> bool:
-    """Whether a base is random weights, or a run that tuned all of such: adapters are no use there."""
+def suited(stage: Stage, base: str) -> Stage:
+    """The stage with the settings that its base needs: the paper's are for a large one that can read.
+
+    Random weights, and runs that tuned all of such, have no use for adapters; the mini bases are small.
+    """
+    name = _name(base)
+    if name.startswith(RANDOM):
+        return from_scratch(stage)
+    return for_mini(stage) if name in PRESETS else stage
+
+
+def _name(base: str) -> str:
+    """What the weights of a base began as, however many runs ago; "" if nobody says."""
     folder = _folder(base)
     if folder is None:
-        _random(base)
-        return True
+        return f"{RANDOM}{_random(base)}"
+    if base in PRESETS:
+        return base
     if not (_is_run(folder) and (folder / SUMMARY).is_file()):
-        return False
-    # A run's summary names the backbone that its weights began as, however many runs ago.
-    return (folder / MODEL).is_dir() and read_json(folder / SUMMARY)["base"].startswith(RANDOM)
+        return ""
+    name: str = read_json(folder / SUMMARY)["base"]
+    return name.removeprefix(RANDOM) if name.startswith(RANDOM) and not (folder / MODEL).is_dir() else name
 
 
 def start(base: str, stage: Stage, run: Path) -> tuple[Backbone, PreTrainedModel | PeftModel]:
