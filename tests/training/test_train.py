@@ -293,7 +293,7 @@ def test_full_tuning_goes_on_from_a_run_with_adapters(photos: Path, tmp_path: Pa
     train(replace(QUICK, max_steps=2), photos, "tiny", tmp_path / "one")
     summary = train(replace(stage("full"), max_steps=2), photos, str(tmp_path / "one"), tmp_path / "two")
     assert summary["base"] == "random:tiny"
-    assert load_run(tmp_path / "two").name == "tiny"
+    assert load_run(tmp_path / "two").name == "random:tiny"
 
 
 def test_part_that_is_not_trained_stays_as_it_was(photos: Path, tmp_path: Path) -> None:
