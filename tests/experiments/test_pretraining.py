@@ -22,7 +22,7 @@ from addressvlm.model.presets import Tower
 from addressvlm.training import trainer
 from addressvlm.training.log import read_log
 from addressvlm.training.seeing import UNKNOWN, Glimpses
-from addressvlm.training.stages import SEEING, SPEAKING
+from addressvlm.training.stages import EVERYTHING, SEEING, SPEAKING
 
 SMALL = replace(
     presets.PRESETS["mini"],
@@ -35,9 +35,8 @@ PLAN = PretrainingPlan(
     scenes=FEW,
     exam=replace(FEW, first_seed=9, cities=1, locations=5, views=1),
     seeing=replace(SEEING, num_train_epochs=20, save_steps=2, logging_steps=3),
-    speaking=replace(
-        SPEAKING, num_train_epochs=2, per_device_train_batch_size=8, save_steps=7, logging_steps=10
-    ),
+    speaking=replace(SPEAKING, num_train_epochs=2, per_device_train_batch_size=8, save_steps=7),
+    everything=replace(EVERYTHING, num_train_epochs=2, per_device_train_batch_size=8, save_steps=7),
     examined=6,
 )
 
@@ -64,7 +63,7 @@ def losses(run: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("run", ["tower", "model"])
+@pytest.mark.parametrize("run", ["tower", "speech"])
 def test_the_loss_falls(made: Path, run: str) -> None:
     lines = losses(made / run)
     assert lines[-1]["loss"] < 0.9 * lines[0]["loss"]
@@ -87,7 +86,7 @@ def test_the_exam_is_about_other_cities_and_has_its_controls(made: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("run", "step"), [("tower", 3), ("model", 12)])
+@pytest.mark.parametrize(("run", "step"), [("tower", 3), ("speech", 9), ("model", 12)])
 def test_interrupted_pretraining_ends_with_the_same_bytes(
     made: Path, run: str, step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,7 +102,7 @@ def test_interrupted_pretraining_ends_with_the_same_bytes(
         with pytest.raises(InterruptedJob):
             run_pretraining(tmp_path / "again", workers=1, plan=PLAN)
     run_pretraining(tmp_path / "again", workers=1, plan=PLAN)
-    for name in ("tower", "model"):
+    for name in ("tower", "speech", "model"):
         assert losses(tmp_path / "again" / name) == losses(made / name)
         weights = Path(name) / "model" / "model.safetensors"
         assert (tmp_path / "again" / weights).read_bytes() == (made / weights).read_bytes()

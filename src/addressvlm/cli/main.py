@@ -187,7 +187,11 @@ def train_pretrain(
     ] = None,
     speaking_epochs: Annotated[
         float | None,
-        typer.Option(help="Times the whole model is asked about it. [default: 10]", show_default=False),
+        typer.Option(help="Times the language model is asked about it. [default: 2]", show_default=False),
+    ] = None,
+    everything_epochs: Annotated[
+        float | None,
+        typer.Option(help="Times the whole model is. [default: 5]", show_default=False),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, order and questions.")] = 0,
     ship: Annotated[
@@ -205,7 +209,8 @@ def train_pretrain(
     plan = PretrainingPlan(preset=preset)
     if cities is not None:
         plan = dataclasses.replace(plan, scenes=dataclasses.replace(plan.scenes, cities=cities))
-    for stage, epochs in (("seeing", seeing_epochs), ("speaking", speaking_epochs)):
+    lengths = {"seeing": seeing_epochs, "speaking": speaking_epochs, "everything": everything_epochs}
+    for stage, epochs in lengths.items():
         if epochs is not None:
             longer = dataclasses.replace(getattr(plan, stage), num_train_epochs=epochs)
             plan = dataclasses.replace(plan, **{stage: longer})

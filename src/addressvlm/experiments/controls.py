@@ -136,6 +136,8 @@ def _align(plan: ControlsPlan, dataset: Path, out: Path, seed: int) -> dict[str,
 
 def _steps(stage: Stage, dataset: Path) -> int:
     """Optimizer steps of a stage on one device, as Trainer counts them."""
+    if stage.max_steps > 0:
+        return stage.max_steps
     photos = read_json(dataset / "summary.json")["splits"]["train"]["photos"]
     batches = -(-photos // stage.per_device_train_batch_size)
     return int(np.ceil(stage.num_train_epochs * -(-batches // stage.gradient_accumulation_steps)))

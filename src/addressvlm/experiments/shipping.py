@@ -24,12 +24,13 @@ A LLaVA-style model of {millions:.1f} million weights ({megabytes:.1f} MB in bfl
 in the world of the mini cities. It knows no address: tune it on a city. It is for learning, tests and
 controlled experiments; photos of the real world are nothing to it.
 
-- **Data**: {scenes} street views of {cities} made-up cities, `mini:{first}` to `mini:{last}`, each with a
-  map of its own whose street names were invented for it. `mini-pitts`, `mini-sf`, `mini-tokyo` and the names
-  of their streets were never seen.
-- **Training**: seed {seed}. The tower alone: {tower_steps} steps, every scene about {tower_epochs:g} times,
-  {tower_minutes:.0f} minutes. All of it: {model_steps} steps of {batch} conversations, every scene
-  {model_epochs:g} times, {model_minutes:.0f} minutes; {precision} arithmetic.
+- **Data**: {scenes} street views of {cities} made-up cities, `mini:{first}` to `mini:{last}`, each with
+  a map of its own whose street names were invented for it. `mini-pitts`, `mini-sf`, `mini-tokyo` and the
+  names of their streets were never seen.
+- **Training**: seed {seed}. The tower alone: {tower_steps} steps, every scene about {tower_epochs:g}
+  times, {tower_minutes:.0f} minutes. The language model in front of it: {speech_steps} steps of {batch}
+  conversations, every scene {speech_epochs:g} times, {speech_minutes:.0f} minutes. Everything: {model_steps}
+  steps, every scene {model_epochs:g} times, {model_minutes:.0f} minutes; {precision} arithmetic.
 - **Made** {date} on {machine}, commit {commit}, by `{command}`.
 
 ![losses](curves.png)
@@ -69,14 +70,19 @@ def draw_curves(pretraining: Path, path: Path) -> None:
     """The losses of both parts over time."""
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    tower, model = (read_log(pretraining / name) for name in ("tower", "model"))
+    tower, speech, model = (read_log(pretraining / name) for name in ("tower", "speech", "model"))
     for part in _PARTS:
         left.plot(
             [line["seconds"] / 60 for line in tower], [line[part] for line in tower], label=part, linewidth=1
         )
     left.set(title="the tower sees", xlabel="minutes", ylabel="weighted loss", yscale="log")
     left.legend(fontsize=7)
-    right.plot([line["seconds"] / 60 for line in model], [line["loss"] for line in model], linewidth=1)
+    begun = 0.0
+    for name, lines in (("in front of the tower", speech), ("everything", model)):
+        minutes = [(begun + line["seconds"]) / 60 for line in lines]
+        right.plot(minutes, [line["loss"] for line in lines], label=name, linewidth=1)
+        begun += lines[-1]["seconds"]
+    right.legend(fontsize=7)
     right.set(title="the model speaks", xlabel="minutes", ylabel="loss per answer token")
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
@@ -97,9 +103,14 @@ def _card(
 ) -> str:
     config = read_json(pretraining / "config.json")
     scenes, exam = config["scenes"], config["exam"]
-    minutes = {name: read_log(pretraining / name)[-1]["seconds"] / 60 for name in ("tower", "model")}
+    runs: dict[str, Any] = {}
+    for name, stage in (("tower", "seeing"), ("speech", "speaking"), ("model", "everything")):
+        runs[f"{name}_steps"] = summary["steps"][name]
+        runs[f"{name}_epochs"] = config[stage]["num_train_epochs"]
+        runs[f"{name}_minutes"] = read_log(pretraining / name)[-1]["seconds"] / 60
     return CARD_TEXT.format(
         **origin,
+        **runs,
         preset=summary["preset"],
         seed=summary["seed"],
         millions=parameters / 1e6,
@@ -108,13 +119,7 @@ def _card(
         cities=scenes["cities"],
         first=scenes["first_seed"],
         last=scenes["first_seed"] + scenes["cities"] - 1,
-        tower_steps=summary["steps"]["tower"],
-        tower_epochs=config["seeing"]["num_train_epochs"],
-        tower_minutes=minutes["tower"],
-        model_steps=summary["steps"]["model"],
-        model_epochs=config["speaking"]["num_train_epochs"],
-        model_minutes=minutes["model"],
-        batch=config["speaking"]["per_device_train_batch_size"],
+        batch=config["everything"]["per_device_train_batch_size"],
         precision=read_json(pretraining / "model" / "summary.json")["precision"],
         exam_cities=exam["cities"],
         exam_first=exam["first_seed"],

@@ -43,14 +43,14 @@ def pretrain_tower(stage: Stage, scenes: Path, preset: str, out: Path) -> dict[s
         return step.finish(_trained(loss, stage, glimpses, backbone, out, collate_glimpses))
 
 
-def pretrain_model(stage: Stage, scenes: Path, tower: Path, out: Path) -> dict[str, Any]:
-    """Train the whole model on lessons, from the run of its tower on."""
-    config = {**asdict(stage), "tower": fingerprint(tower), "scenes": fingerprint(scenes)}
+def pretrain_model(stage: Stage, scenes: Path, earlier: Path, out: Path) -> dict[str, Any]:
+    """Train the model on lessons, from an earlier run of pre-training on."""
+    config = {**asdict(stage), "earlier": fingerprint(earlier), "scenes": fingerprint(scenes)}
     with open_step(out, "run", config) as step:
         if step.summary is not None:
             return step.summary
         keep_freed_memory()
-        backbone = load_backbone(tower / MODEL)
+        backbone = load_backbone(earlier / MODEL)
         train_parts(backbone.model, stage.trains)
         lectures = Lectures(Scenes(scenes), backbone, seed=stage.seed)
         loss = AnswerLoss(backbone.model, backbone.preprocessing, bf16=computes_in_bf16(stage))

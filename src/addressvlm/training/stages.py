@@ -16,8 +16,8 @@ class Stage:
     Defaults are Table A1 of the paper; what it does not print is marked with the reason for our choice.
     """
 
-    name: Literal["seeing", "speaking", "alignment", "localization"]
-    """Which samples are learned: of scenes in pre-training (the first two), of a data set in the paper's."""
+    name: Literal["seeing", "speaking", "everything", "alignment", "localization"]
+    """Which samples are learned: scenes in pre-training (the first three), those of a data set after it."""
     trains: tuple[str, ...] = ("vision", "projector", "language")
     """Parts of the model that are trained (Table 4)."""
     tuning: Literal["lora", "full"] = "lora"
@@ -84,7 +84,7 @@ def _require(field: str, value: object, holds: bool, wanted: str) -> None:
         raise UsageError(f"{field} is {value}; it must be {wanted}")
 
 
-# Pre-training of a mini model: first the vision tower by itself, then everything.
+# Pre-training of a mini model: the tower alone, the rest in front of the finished tower, then all together.
 SEEING = Stage(
     "seeing",
     trains=("vision",),
@@ -96,15 +96,19 @@ SEEING = Stage(
     gradient_accumulation_steps=1,
     num_train_epochs=5,
 )
-SPEAKING = Stage(
-    "speaking",
-    tuning="full",
-    learning_rate=1e-3,
-    weight_decay=0.01,
-    warmup_ratio=0.02,
+SPEAKING = replace(
+    SEEING,
+    name="speaking",
+    trains=("projector", "language"),
     per_device_train_batch_size=32,
-    gradient_accumulation_steps=1,
-    num_train_epochs=10,
+    num_train_epochs=2,
+)
+EVERYTHING = replace(
+    SPEAKING,
+    name="everything",
+    trains=("vision", "projector", "language"),
+    learning_rate=5e-4,
+    num_train_epochs=5,
 )
 ALIGNMENT = Stage("alignment")
 LOCALIZATION = Stage("localization")

@@ -1,0 +1,108 @@
+"""The controls on a town of a mini city: every arm, few steps, a model that knows nothing."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from addressvlm.dataset.options import DatasetOptions
+from addressvlm.experiments import controls
+from addressvlm.experiments.controls import (
+    ARMS,
+    BOTH,
+    LONGER,
+    STAGE_2,
+    ControlsPlan,
+    controls_table,
+    publish_controls,
+    run_controls,
+)
+from addressvlm.folders import read_json
+from addressvlm.model import presets
+from addressvlm.model.presets import Tower
+from addressvlm.training.stages import ALIGNMENT, LOCALIZATION, from_scratch
+
+SMALL = replace(
+    presets.PRESETS["mini"],
+    vision=Tower("clip", width=24, layers=1, heads=2, mlp=24),
+    text=Tower("phi3", width=16, layers=1, heads=2, mlp=16),
+)
+PLAN = ControlsPlan(
+    cities=("mini:3",),
+    seeds=2,
+    locations=30,
+    views=1,
+    base="random:small",
+    dataset=DatasetOptions(image_px=112, split=(0.6, 0.2, 0.2)),
+    alignment=replace(from_scratch(ALIGNMENT), max_steps=2),
+    localization=replace(from_scratch(LOCALIZATION), max_steps=3),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("controls") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(presets.PRESETS, "small", SMALL)
+        patch.setattr(controls, "_REPLICATES", 100)
+        torch.set_num_threads(1)
+        run_controls(out, workers=1, plan=PLAN)
+    return out
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = read_json(folder / "summary.json")
+    return found
+
+
+@pytest.mark.slow
+def test_every_arm_has_its_mean_its_seeds_and_its_interval(result: dict[str, Any]) -> None:
+    city = result["cities"]["mini:3"]
+    assert tuple(city["arms"]) == ARMS
+    for arm in city["arms"].values():
+        assert len(arm["seeds"]) == 2
+        low, high = arm["interval"]["mean"]
+        assert low <= arm["mean"]["mean"] <= high
+        assert arm["mean"]["mean"] == pytest.approx(sum(seed["mean"] for seed in arm["seeds"]) / 2, abs=0.002)
+
+
+@pytest.mark.slow
+def test_differences_are_those_of_the_means(result: dict[str, Any]) -> None:
+    city = result["cities"]["mini:3"]
+    gap = city["differences"][f"{BOTH} - {STAGE_2}"]["mean"]["mean"]
+    means = {name: arm["mean"]["mean"] for name, arm in city["arms"].items()}
+    assert gap == pytest.approx(means[BOTH] - means[STAGE_2], abs=0.002)
+    assert len(city["differences"]) == 2 * (len(ARMS) - 2)
+
+
+@pytest.mark.slow
+def test_the_longer_stage_takes_the_steps_of_both(folder: Path) -> None:
+    home = folder / "mini-3" / "seed-1"
+    steps = {path.parent.name: read_json(path / "summary.json")["steps"] for path in home.glob("*/localize")}
+    assert steps.pop(LONGER.replace(" ", "-").replace(",", "")) == 5
+    assert set(steps.values()) == {3}
+    assert len(steps) == len(ARMS) - 2
+
+
+@pytest.mark.slow
+def test_all_arms_are_asked_the_same_questions(folder: Path) -> None:
+    asked = ["photo", "kind", "level", "question", "truth"]
+    tables = [
+        pd.read_json(path, lines=True)[asked] for path in (folder / "mini-3").rglob("predictions.jsonl")
+    ]
+    assert len(tables) == 1 + 2 * (len(ARMS) - 1)
+    for table in tables[1:]:
+        pd.testing.assert_frame_equal(table, tables[0])
+
+
+@pytest.mark.slow
+def test_results_are_a_file_a_table_and_a_plot(result: dict[str, Any], tmp_path: Path) -> None:
+    publish_controls(result, tmp_path, "addressvlm reproduce controls")
+    assert {path.name for path in tmp_path.iterdir()} == {"controls.json", "controls.md", "controls.png"}
+    table = controls_table(result)
+    assert all(f"| {arm} |" in table for arm in ARMS)
+    assert "| 1+2, blank map - stage 2, longer |" in table
