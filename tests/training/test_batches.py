@@ -72,8 +72,8 @@ def test_order_is_a_permutation_that_seed_and_epoch_decide() -> None:
 def test_batches_are_padded_on_the_right() -> None:
     picture = np.zeros((1, 3, 2, 2), np.uint8)
     samples = [
-        Sample("a", Encoded([1, 2, 3], [IGNORED, 2, 3]), picture),
-        Sample("b", Encoded([4], [IGNORED]), picture),
+        Sample("a", Encoded([1, 2, 3], [IGNORED, 2, 3], [-1, 0, 1]), picture),
+        Sample("b", Encoded([4], [IGNORED], [-1]), picture),
     ]
     batch = collate(samples, pad_id=9)
     assert batch["input_ids"].tolist() == [[1, 2, 3], [4, 9, 9]]

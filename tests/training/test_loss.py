@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from addressvlm.model.backbone import Backbone
-from addressvlm.model.conversation import IGNORED, Turn, encode_conversation
+from addressvlm.model.conversation import IGNORED, Rounds, Turn, encode_conversation
 from addressvlm.model.lora import PARTS, add_adapter, train_parts
 from addressvlm.training.batches import Sample, collate
 from addressvlm.training.loss import AnswerLoss
@@ -85,3 +85,40 @@ def test_bfloat16_is_close(tiny: Backbone) -> None:
     data = batch(tiny)
     fine, coarse = (AnswerLoss(tiny.model, tiny.preprocessing, bf16=b)(**data)["loss"] for b in (False, True))
     torch.testing.assert_close(coarse, fine, rtol=0.02, atol=0)
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_rounds_of_a_star_are_learned_as_if_each_were_alone(tiny: Backbone, images: int) -> None:
+    turns = [
+        Turn("Which street is this?", "Forbes Avenue"),
+        Turn("Is it Oak Street?", "No"),
+        Turn("Where?", "Here"),
+    ]
+    train_parts(tiny.model, PARTS)
+    loss = AnswerLoss(tiny.model, tiny.preprocessing, bf16=False)
+    pixels = torch.arange(images * 3 * 28 * 28).reshape(images, 3, 28, 28).to(torch.uint8).numpy()
+
+    def learn(groups: list[list[Turn]], rounds: Rounds) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        samples = [
+            Sample(
+                "p",
+                encode_conversation(
+                    tiny.tokenizer, group, image_tokens=tiny.image_tokens, images=images, rounds=rounds
+                ),
+                pixels,
+            )
+            for group in groups
+        ]
+        data = collate(samples, pad_id=tiny.tokenizer.pad_token_id)
+        del data["photos"]
+        assert ("mask" in data) == (rounds == "star")
+        tiny.model.zero_grad()
+        found = loss(**data)["loss"]
+        found.backward()
+        return found.detach(), {name: gradient.clone() for name, gradient in gradients(tiny.model).items()}
+
+    together, apart = learn([turns, turns[:2]], "star"), learn([[t] for t in (*turns, *turns[:2])], "chain")
+    torch.testing.assert_close(together[0], apart[0], rtol=1e-5, atol=0)
+    for name, gradient in apart[1].items():
+        torch.testing.assert_close(together[1][name], gradient, rtol=1e-3, atol=1e-6)
+    assert (learn([turns], "chain")[0] - learn([turns], "star")[0]).abs() > 1e-3

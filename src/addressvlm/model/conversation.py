@@ -12,11 +12,13 @@ user can become a control token or a picture.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 from transformers import PreTrainedTokenizerBase
 
 from addressvlm.errors import AddressVLMError
 from addressvlm.model.tokenizer import ASSISTANT, BOS, END, IMAGE, USER
+from addressvlm.model.tokentree import TokenTree
 
 IGNORED = -100
 
@@ -29,23 +31,48 @@ class Turn:
     answer: str | None
 
 
+Rounds = Literal["chain", "star"]
+
+
 @dataclass(frozen=True)
 class Encoded:
-    """Token ids of a conversation, and the same ids where they are learned, `IGNORED` elsewhere."""
+    """Token ids of a conversation, and the same ids where they are learned, `IGNORED` elsewhere.
+
+    `parents` are those of its `TokenTree`.
+    """
 
     ids: list[int]
     labels: list[int]
+    parents: list[int]
+
+    @property
+    def tree(self) -> TokenTree:
+        """The conversation as a tree: a chain, or a star of rounds."""
+        return TokenTree(self.ids, self.parents)
 
 
 def encode_conversation(
-    tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], *, image_tokens: int, images: int = 1
+    tokenizer: PreTrainedTokenizerBase,
+    turns: Sequence[Turn],
+    *,
+    image_tokens: int,
+    images: int = 1,
+    rounds: Rounds = "chain",
 ) -> Encoded:
     """Encode turns about `images` pictures of `image_tokens` tokens each, which stand in the first question.
 
     Labels are on every answer and its `<|end|>` (Sec. 4.1: loss on the answers of every turn). Only the last
     answer may be None: then the ids end where the model goes on.
+
+    `rounds` is `chain`, where a round sees all earlier ones (the paper), or `star`, where each sees the
+    pictures and itself, exactly as when it is asked alone.
     """
     assert turns, "a conversation has at least one turn"
+    if rounds == "star" and len(turns) > 1:
+        alone = [
+            encode_conversation(tokenizer, [turn], image_tokens=image_tokens, images=images) for turn in turns
+        ]
+        return _star(alone, control_ids(tokenizer, (IMAGE,))[0])
     bos, user, assistant, end, image = control_ids(tokenizer, (BOS, USER, ASSISTANT, END, IMAGE))
     line_break = list(encode_text(tokenizer, "\n")) if images > 1 else []
     ids, labels = [bos], [IGNORED]
@@ -66,7 +93,21 @@ def encode_conversation(
             assert number == len(turns) - 1, "only the last answer may be open"
         else:
             add([*encode_text(tokenizer, turn.answer.strip()), end], learned=True)
-    return Encoded(ids, labels)
+    return Encoded(ids, labels, list(range(-1, len(ids) - 1)))
+
+
+def _star(rounds: Sequence[Encoded], image: int) -> Encoded:
+    """Rounds about the same pictures, whose last token is `image`, as branches of one tree."""
+    shared = len(rounds[0].ids) - rounds[0].ids[::-1].index(image)
+    ids, labels, parents = (
+        list(part[:shared]) for part in (rounds[0].ids, rounds[0].labels, rounds[0].parents)
+    )
+    for one in rounds:
+        assert one.ids[:shared] == ids[:shared], "all rounds begin with the pictures"
+        parents += [shared - 1, *range(len(ids), len(ids) + len(one.ids) - shared - 1)]
+        ids += one.ids[shared:]
+        labels += one.labels[shared:]
+    return Encoded(ids, labels, parents)
 
 
 @lru_cache(maxsize=1 << 16)  # a data set asks in a few dozen wordings and answers with a few hundred names

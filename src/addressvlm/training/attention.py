@@ -13,7 +13,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 
 def use_plain_attention(model: PreTrainedModel) -> None:
-    """Let a model attend with `plain_attention`. It must then be called without an attention mask."""
+    """Let a model attend with `plain_attention`: without a mask, or with one of four dimensions."""
     AttentionInterface.register("plain", plain_attention)
     model.set_attn_implementation("plain")
 
@@ -28,14 +28,19 @@ def plain_attention(
     dropout: float = 0.0,
     **_: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What Transformers' attention functions return: (batch, tokens, heads, width), and the weights."""
-    assert attention_mask is None, "no mask is built for this attention; padding lies on the right"
+    """What Transformers' attention functions return: (batch, tokens, heads, width), and the weights.
+
+    `attention_mask`, (batch, 1, tokens, tokens), is True where a query sees a key; None: causal where the
+    module is, padding lies on the right.
+    """
     assert query.shape[2] == key.shape[2], "training keeps no cache"
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     scores = torch.matmul(query * scaling, key.transpose(2, 3))
-    if module.is_causal:
+    if attention_mask is not None:
+        scores = scores.masked_fill(~attention_mask, -torch.inf)
+    elif module.is_causal:
         tokens = scores.shape[-1]
         hidden = torch.full((tokens, tokens), -torch.inf, dtype=scores.dtype, device=scores.device)
         scores = scores + hidden.triu_(1)

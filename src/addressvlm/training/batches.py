@@ -14,7 +14,8 @@ from torch.utils.data import Dataset, Sampler
 from addressvlm.dataset.tables import Conversation
 from addressvlm.errors import AddressVLMError
 from addressvlm.model.backbone import Backbone
-from addressvlm.model.conversation import IGNORED, Encoded, Turn, encode_conversation
+from addressvlm.model.conversation import IGNORED, Encoded, Rounds, Turn, encode_conversation
+from addressvlm.model.tokentree import TokenTree
 
 # An item is asked for by (epoch, index), so that what is drawn for it depends on nothing else.
 Key = tuple[int, int]
@@ -43,6 +44,7 @@ class Conversations(Dataset[Sample]):
         *,
         seed: int,
         max_length: int,
+        rounds: Rounds = "chain",
         memory_bytes: int = 2 << 30,
     ):
         if not conversations:
@@ -50,6 +52,7 @@ class Conversations(Dataset[Sample]):
         self._conversations = conversations
         self._backbone = backbone
         self._seed = seed
+        self._rounds = rounds
         self._pictures: dict[Path, npt.NDArray[np.uint8]] = {}
         self._room = memory_bytes // (3 * backbone.preprocessing.size_px**2)
         for conversation in conversations:
@@ -72,6 +75,7 @@ class Conversations(Dataset[Sample]):
             turns,
             image_tokens=self._backbone.image_tokens,
             images=len(conversation.images),
+            rounds=self._rounds,
         )
 
     def _picture(self, file: Path) -> npt.NDArray[np.uint8]:
@@ -123,14 +127,31 @@ class Shuffled(Sampler[Key]):
 
 
 def collate(samples: Sequence[Sample], *, pad_id: int) -> dict[str, Any]:
-    """One batch: `input_ids` and `labels` padded on the right, `pixels` of all pictures, `photos`."""
+    """One batch: `input_ids` and `labels` padded on the right, `pixels` of all pictures, `photos`.
+
+    If not all are chains: `mask` and `position_ids` of their trees, too.
+    """
     width = max(len(sample.encoded.ids) for sample in samples)
+    trees = [sample.encoded.tree for sample in samples]
+    structure = {} if all(tree.is_chain for tree in trees) else _structure(trees, width)
     return {
+        **structure,
         "input_ids": torch.tensor([_padded(sample.encoded.ids, width, pad_id) for sample in samples]),
         "labels": torch.tensor([_padded(sample.encoded.labels, width, IGNORED) for sample in samples]),
         "pixels": torch.from_numpy(np.concatenate([sample.pixels for sample in samples])),
         "photos": [sample.photo for sample in samples],
     }
+
+
+def _structure(trees: Sequence[TokenTree], width: int) -> dict[str, torch.Tensor]:
+    """What the tokens of every tree see and how deep they lie; padding sees itself."""
+    mask = torch.eye(width, dtype=torch.bool).repeat(len(trees), 1, 1, 1)
+    positions = torch.zeros(len(trees), width, dtype=torch.long)
+    for row, tree in enumerate(trees):
+        tokens = len(tree.ids)
+        mask[row, 0, :tokens, :tokens] = torch.from_numpy(tree.mask)
+        positions[row, :tokens] = torch.from_numpy(tree.positions)
+    return {"mask": mask, "position_ids": positions}
 
 
 def _padded(values: Sequence[int], width: int, filler: int) -> list[int]:

@@ -33,18 +33,24 @@ class AnswerLoss(nn.Module):
         input_ids: torch.Tensor,  # (batch, tokens), padded on the right
         pixels: torch.Tensor,  # (pictures, 3, size, size) uint8
         labels: torch.Tensor,  # (batch, tokens), IGNORED where nothing is learned
+        mask: torch.Tensor | None = None,  # (batch, 1, tokens, tokens), True where a token (row) sees another
+        position_ids: torch.Tensor | None = None,  # (batch, tokens)
         num_items_in_batch: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """`loss`: the mean over the labels, or their sum over `num_items_in_batch`.
 
-        No attention mask is needed: padding lies on the right, where no earlier token looks.
+        Chains need neither mask nor positions: padding lies on the right, where no earlier token looks.
         """
         base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
         targets = labels[:, 1:]
         learned = targets != IGNORED
         with torch.autocast(input_ids.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             hidden = base.base_model(
-                input_ids=input_ids, pixel_values=self.preprocessing.normalise(pixels), use_cache=False
+                input_ids=input_ids,
+                pixel_values=self.preprocessing.normalise(pixels),
+                attention_mask=mask,
+                position_ids=position_ids,
+                use_cache=False,
             ).last_hidden_state
             logits = base.get_output_embeddings()(hidden[:, :-1][learned])  # (labels, vocabulary)
         total = functional.cross_entropy(logits.float(), targets[learned], reduction="sum")

@@ -16,7 +16,7 @@ from addressvlm.environment import versions
 from addressvlm.folders import fingerprint, open_step
 from addressvlm.model.backbone import MODEL, RANDOM, Backbone, build_backbone, load_backbone, save_backbone
 from addressvlm.model.checkpoints import digests
-from addressvlm.model.conversation import Turn, encode_conversation
+from addressvlm.model.conversation import Rounds, Turn, encode_conversation
 from addressvlm.model.lora import train_parts
 from addressvlm.training.batches import Key, Sample, collate
 from addressvlm.training.log import plot_loss, read_log
@@ -52,7 +52,7 @@ def pretrain_model(stage: Stage, scenes: Path, earlier: Path, out: Path) -> dict
         keep_freed_memory()
         backbone = load_backbone(earlier / MODEL)
         train_parts(backbone.model, stage.trains)
-        lectures = Lectures(Scenes(scenes), backbone, seed=stage.seed)
+        lectures = Lectures(Scenes(scenes), backbone, seed=stage.seed, rounds=stage.rounds)
         loss = AnswerLoss(backbone.model, backbone.preprocessing, bf16=computes_in_bf16(stage))
         padded = partial(collate, pad_id=backbone.tokenizer.pad_token_id)
         return step.finish(_trained(loss, stage, lectures, backbone, out, padded))
@@ -61,7 +61,8 @@ def pretrain_model(stage: Stage, scenes: Path, earlier: Path, out: Path) -> dict
 class Lectures(Dataset[Sample]):
     """Every scene once an epoch, each time with other lessons. Keys are (epoch, index)."""
 
-    def __init__(self, scenes: Scenes, backbone: Backbone, *, seed: int):
+    def __init__(self, scenes: Scenes, backbone: Backbone, *, seed: int, rounds: Rounds):
+        self._rounds = rounds
         self._scenes = scenes
         self._backbone = backbone
         self._seed = seed
@@ -79,7 +80,7 @@ class Lectures(Dataset[Sample]):
         image = self._scenes.picture(key[1], drawn.picture)
         turns = [Turn(lesson.question, lesson.answer) for lesson in drawn.lessons]
         encoded = encode_conversation(
-            self._backbone.tokenizer, turns, image_tokens=self._backbone.image_tokens
+            self._backbone.tokenizer, turns, image_tokens=self._backbone.image_tokens, rounds=self._rounds
         )
         return Sample(facts.place, encoded, self._backbone.preprocessing.pixels(image)[None])
 

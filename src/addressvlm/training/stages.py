@@ -52,6 +52,8 @@ class Stage:
     """Optimizer steps instead of epochs, if positive."""
     max_length: int = 1472
     """Longest conversation in text tokens; a longer one is an error."""
+    rounds: Literal["chain", "star"] = "chain"
+    """What a round sees: the photo and all earlier rounds (chain, the paper), or the photo alone (star)."""
     image_fit: Literal["pad", "crop", "squash"] | None = None  # not printed; xtuner pads, as the presets do
     """How pictures become square; left out: as the base model does."""
     bf16: Literal["auto", "true", "false"] = "auto"  # not printed; RTX 3090s are fast at it
@@ -93,6 +95,7 @@ SEEING = Stage(
     weight_decay=0.01,
     warmup_ratio=0.02,
     per_device_train_batch_size=2,  # cities, each with two scenes of sixteen roads
+    rounds="star",
     gradient_accumulation_steps=1,
     num_train_epochs=5,
 )
@@ -122,6 +125,7 @@ def from_scratch(stage: Stage) -> Stage:
         learning_rate=1e-3,
         per_device_train_batch_size=16,
         gradient_accumulation_steps=1,
+        rounds="star",
         num_train_epochs=10.0,
     )
 
@@ -135,4 +139,5 @@ def for_mini(stage: Stage) -> Stage:
         learning_rate=2e-3,
         per_device_train_batch_size=16,
         gradient_accumulation_steps=1,
+        rounds="star",
     )

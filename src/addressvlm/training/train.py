@@ -45,6 +45,7 @@ def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str,
             backbone,
             seed=stage.seed,
             max_length=stage.max_length,
+            rounds=stage.rounds,
         )
         bf16 = computes_in_bf16(stage)
         loss = AnswerLoss(model, backbone.preprocessing, bf16=bf16)
