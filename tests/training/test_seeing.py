@@ -30,6 +30,7 @@ def glimpse(road: int) -> Glimpse:
         letters=np.full((2, 1, 6), UNKNOWN),
         words=np.full((2, 1, 8), UNKNOWN),
         places=np.array([UNKNOWN, 0]),
+        spots=np.array([0, UNKNOWN]),
     )
 
 

@@ -3,11 +3,12 @@
 Four things are learned at once, each from labels that the renderer knows for certain. Letters: which one
 lies where in a patch, and which word a patch belongs to; because every patch has its own label, reading
 begins within minutes, while a single answer for a whole picture teaches nothing for hours. Roads and
-quarters: views of one road, or quarter, lie together, those of others in the same city apart (contrastive,
-as CLIP; supervised as Khosla et al. 2020). Attributes: what walls, trees and cars there are. Places: where on
-the map a grafted photo was taken. The heads are thrown away afterwards.
+quarters: views of one road, or quarter, and its places seen from above lie together, those of others in the
+same city apart (contrastive, as CLIP; supervised as Khosla et al. 2020). Attributes: what walls, trees and
+cars there are. Places: where on the map a grafted photo was taken. The heads are thrown away afterwards.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,12 +36,13 @@ LETTER_ROWS, LETTER_COLUMNS = 2, 3  # points of a patch at which its letters are
 WORD_TOKENS = 8  # tokens of a word that each of its patches knows
 _TEMPERATURE = 0.1
 _SLANTING_PX = 0.2  # a box as high and as wide as this share of the picture holds a slanting word
+_WORDS_AT_ONCE = 192  # patches of a batch that are asked for their word
 _DEPTH = 64  # width in which words are told
 _PAGES = 0.5  # share of the pictures that are pages to read from, not maps with a photo
 
 
-# A picture with its letters, words and place.
-_Seen = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64], int]
+# A picture with its letters, words, place and spot.
+_Seen = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64], int, int]
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Glimpse:
     """Scenes of one city: two of each of some roads. n scenes, p patches a picture.
 
     `letters` (n, p, rows·columns), `words` (n, p, WORD_TOKENS) and `places` (n) are UNKNOWN where nothing is
-    asked; `attributes` (n, attributes) is 0 or 1.
+    asked; `spots` (n) is the patch of the place on a map without photo, or UNKNOWN; `attributes`
+    (n, attributes) is 0 or 1.
     """
 
     views: npt.NDArray[np.uint8]  # (n, 3, size, size)
@@ -59,6 +62,7 @@ class Glimpse:
     letters: npt.NDArray[np.int64]
     words: npt.NDArray[np.int64]
     places: npt.NDArray[np.int64]
+    spots: npt.NDArray[np.int64]
 
 
 class Glimpses(Dataset[Glimpse]):
@@ -119,21 +123,26 @@ class Glimpses(Dataset[Glimpse]):
             letters=np.stack([one[1] for one in seen]),
             words=np.stack([one[2] for one in seen]),
             places=np.array([one[3] for one in seen], np.int64),
+            spots=np.array([one[4] for one in seen], np.int64),
         )
 
     def _page(self, index: int, facts: SceneFacts) -> _Seen:
         picture = self._pixels(self._scenes.picture(index, "page"))
         letters = self._scenes.letters(index).astype(np.int64)
-        return picture, self._letters(letters), self._words(facts.page), UNKNOWN
+        return picture, self._letters(letters), self._words(facts.page), UNKNOWN, self._spot(facts)
 
     def _map(self, index: int, facts: SceneFacts) -> _Seen:
         picture = self._scenes.picture(index, "grafted")
         letters = np.full((self._side**2, LETTER_ROWS * LETTER_COLUMNS), UNKNOWN, np.int64)
-        column, row = (min(self._side - 1, int(value / self._patch_px)) for value in facts.at)
         # In the middle there is nothing to find.
         centred = facts.at == (picture.width / 2, picture.height / 2)
-        place = UNKNOWN if centred else row * self._side + column
-        return self._pixels(picture), letters, self._words(facts.names), place
+        place = UNKNOWN if centred else self._spot(facts)
+        return self._pixels(picture), letters, self._words(facts.names), place, UNKNOWN
+
+    def _spot(self, facts: SceneFacts) -> int:
+        """The patch of the map on which the photo was taken."""
+        column, row = (min(self._side - 1, int(value / self._patch_px)) for value in facts.at)
+        return row * self._side + column
 
     def _letters(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Letters at the points of every patch: (patches, points)."""
@@ -194,7 +203,7 @@ def collate(glimpses: Sequence[Glimpse]) -> dict[str, Any]:
     """One batch: the fields of the glimpses one behind the other; no two cities share a road or a quarter."""
     batch = {
         name: torch.from_numpy(np.concatenate([getattr(glimpse, name) for glimpse in glimpses]))
-        for name in ("views", "maps", "attributes", "letters", "words", "places")
+        for name in ("views", "maps", "attributes", "letters", "words", "places", "spots")
     }
     for name in ("roads", "quarters"):
         groups = [getattr(glimpse, name) + 1000 * city for city, glimpse in enumerate(glimpses)]
@@ -226,6 +235,7 @@ class Seeing(nn.Module):
             self.place = nn.Linear(width, 1)
             self.attributes = nn.Linear(width, attributes)
             self.road, self.quarter = nn.Linear(width, 128), nn.Linear(width, 128)
+            self.road_above, self.quarter_above = nn.Linear(width, 128), nn.Linear(width, 128)
         weights = torch.ones(LETTERS + 1)
         weights[0] = 0.1  # most points have no letter
         self.letter_weights: torch.Tensor
@@ -242,12 +252,20 @@ class Seeing(nn.Module):
         letters: torch.Tensor,
         words: torch.Tensor,
         places: torch.Tensor,
+        spots: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         """`loss` of a batch of `collate`, one sum of all parts."""
         features = self._features(torch.cat([views, maps]))
         seen, read = features[: len(views)], features[len(views) :]
         pooled = seen.mean(dim=1)
-        asked = words[..., 0] != UNKNOWN
+        above, around = self._above(read, spots)
+        roads, quarters = (torch.cat([groups, groups[above]]) for groups in (roads, quarters))
+        by_road = torch.cat([self.road(pooled), self.road_above(around)])
+        by_quarter = torch.cat([self.quarter(pooled), self.quarter_above(around)])
+        patches = (words[..., 0] != UNKNOWN).nonzero()
+        # All of them would take as long as the tower: the vocabulary is wide.
+        patches = patches[torch.randperm(len(patches), device="cpu")[:_WORDS_AT_ONCE].to(patches.device)]
+        asked = patches.unbind(dim=1)
         told = self.words(read[asked]).unflatten(-1, (WORD_TOKENS, _DEPTH))
         losses = {
             "letters": 3
@@ -256,13 +274,21 @@ class Seeing(nn.Module):
             ),
             "words": _cross_entropy(self.tokens(functional.gelu(told)), words[asked]),
             "places": 0.5 * _cross_entropy(self.place(read).squeeze(-1), places),
-            "roads": contrast(self.road(pooled), roads),
-            "quarters": 0.5 * contrast(self.quarter(pooled), quarters),
+            "roads": contrast(by_road, roads),
+            "quarters": 0.5 * contrast(by_quarter, quarters),
             "attributes": 5
             * functional.binary_cross_entropy_with_logits(self.attributes(pooled), attributes),
         }
         self.parts = {name: round(float(loss.detach()), 4) for name, loss in losses.items()}
         return {"loss": torch.stack(list(losses.values())).sum()}
+
+    def _above(self, read: torch.Tensor, spots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which maps have a spot, (k,), and the mean features of the patches around it, (k, width)."""
+        known = (spots != UNKNOWN).nonzero().squeeze(-1)
+        side = math.isqrt(read.shape[1])
+        grid = read[known].transpose(1, 2).reshape(len(known), -1, side, side)  # (k, width, side, side)
+        means = functional.avg_pool2d(grid, 3, stride=1, padding=1, count_include_pad=False).flatten(2)
+        return known, means[torch.arange(len(known), device=read.device), :, spots[known]]
 
     def _features(self, pixels: torch.Tensor) -> torch.Tensor:
         """(pictures, patches, width), float32, as the projector reads them."""
