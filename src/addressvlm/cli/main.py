@@ -92,7 +92,10 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of the split, the questions and the training.")] = 0,
     workers: Workers = None,
     results: Annotated[
-        Path | None, typer.Option(help="Also write the summary here, with date, commit and machine.")
+        Path | None,
+        typer.Option(
+            help="Also write the summary here, with date, commit and machine, and the line of a small CNN."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -103,7 +106,10 @@ def demo(
 
     summary = run_demo(out, seed=seed, workers=workers)
     if results is not None:
-        publish(summary, results, f"addressvlm demo --seed {seed} --results {results}")
+        from addressvlm.experiments.classifier import classify
+
+        line = {"classifier": classify(out / "dataset")["metrics"]}
+        publish({**summary, **line}, results, f"addressvlm demo --seed {seed} --results {results}")
     print(json.dumps(summary, indent=2, ensure_ascii=False) if as_json else demo_text(summary, out))
 
 

@@ -12,6 +12,7 @@ from addressvlm.folders import read_json, write_json
 
 LINES = {
     "metrics": "mini model, both stages",
+    "classifier": "small CNN",
     "neighbours": "nearest photo",
     "majority": "most frequent answer",
     "chance": "chance",
@@ -22,7 +23,8 @@ DEMO = """\
 
 {table}
 
-*Nearest photo* gives the address of the training photo with the most similar colours. The whole road took
+*Small CNN* is trained on the same street views and nothing else; *nearest photo* gives the address of the
+training photo with the most similar colours. The whole road took
 {total_s} s after installation ({machine}; {date}, commit {commit}; `{command}` wrote
 [`results/demo.json`](results/demo.json)).
 """
@@ -50,6 +52,8 @@ def demo_table(path: Path) -> str:
     result = read_json(path)
     rows = ["| | " + " | ".join(f"`{key}`" for key in METRICS) + " |", "|---|" + "---|" * len(METRICS)]
     for line, name in LINES.items():
+        if line not in result:
+            continue
         rows.append(f"| {name} | " + " | ".join(f"{result[line][key]:.1f}" for key in METRICS) + " |")
     total_s = f"{sum(result['seconds'].values()):.0f}"
     return DEMO.format(table="\n".join(rows), total_s=total_s, **result["made"], **result)
