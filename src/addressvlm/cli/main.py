@@ -189,15 +189,15 @@ def train_pretrain(
     ] = None,
     seeing_epochs: Annotated[
         float | None,
-        typer.Option(help="Times the vision tower sees every scene. [default: 5]", show_default=False),
+        typer.Option(help="Times the vision tower sees every scene. [default: 10]", show_default=False),
     ] = None,
     speaking_epochs: Annotated[
         float | None,
-        typer.Option(help="Times the language model is asked about it. [default: 2]", show_default=False),
+        typer.Option(help="Times the language model is asked about it. [default: 1]", show_default=False),
     ] = None,
     everything_epochs: Annotated[
         float | None,
-        typer.Option(help="Times the whole model is. [default: 5]", show_default=False),
+        typer.Option(help="Times the whole model is. [default: 6]", show_default=False),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, order and questions.")] = 0,
     ship: Annotated[

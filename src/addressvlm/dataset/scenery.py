@@ -158,7 +158,8 @@ def city_scenes(seed: int, options: SceneOptions) -> Iterator[Scene]:
             words=view.scene,
         )
         size_px = options.label_px * float(rng.choice([1, 1, 1, 1.15, 1.4]))
-        page = write_words(plain, _words(namer, rng), rng, font_px=size_px)
+        stored = Image.open(io.BytesIO(jpeg(plain)))
+        page = write_words(stored, _words(namer, rng), rng, font_px=size_px)
         yield Scene(view.image, plain, labelled.image, page, facts)
 
 

@@ -16,7 +16,7 @@ from addressvlm.imagery.fonts import FONT
 # A letter's number is its place in here, from 1 on; 0 is none.
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-'."
 _ATTEMPTS = 4
-_LEVEL = 0.6  # share of the words that stand level, as most names on maps do
+_LEVEL = 0.78  # share of the words that stand level, as on our maps
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def _set(word: str, font_px: float, rng: np.random.Generator) -> tuple[Image.Ima
     """A word on a transparent patch, and the cells of its letters."""
     font = ImageFont.truetype(str(FONT), font_px)
     level = rng.random() < _LEVEL
-    lines = word.split(" ") if level and rng.random() < 0.8 else [word]
+    lines = word.split(" ") if level and rng.random() < 0.9 else [word]
     align = float(rng.choice([0.0, 0.5, 1.0]))
     halo = max(1, round(font_px / 8))
     widths = [font.getlength(line) for line in lines]

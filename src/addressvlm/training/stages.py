@@ -97,21 +97,21 @@ SEEING = Stage(
     per_device_train_batch_size=2,  # cities, each with two scenes of sixteen roads
     rounds="star",
     gradient_accumulation_steps=1,
-    num_train_epochs=5,
+    num_train_epochs=10,
 )
 SPEAKING = replace(
     SEEING,
     name="speaking",
     trains=("projector", "language"),
     per_device_train_batch_size=32,
-    num_train_epochs=2,
+    num_train_epochs=1,
 )
 EVERYTHING = replace(
     SPEAKING,
     name="everything",
     trains=("vision", "projector", "language"),
     learning_rate=5e-4,
-    num_train_epochs=5,
+    num_train_epochs=6,
 )
 ALIGNMENT = Stage("alignment")
 LOCALIZATION = Stage("localization")
