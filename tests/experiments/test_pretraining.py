@@ -72,7 +72,7 @@ def test_the_loss_falls(made: Path, run: str) -> None:
 
 @pytest.mark.slow
 def test_the_log_tells_every_part_of_seeing(made: Path) -> None:
-    parts = {"letters", "words", "places", "roads", "quarters", "attributes"}
+    parts = {"letters", "words", "places", "roads", "above", "quarters", "attributes"}
     assert parts <= losses(made / "tower")[0].keys()
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from addressvlm.training.seeing import UNKNOWN, Glimpse, collate, contrast
+from addressvlm.training.seeing import UNKNOWN, Glimpse, collate, contrast, contrast_with
 
 
 def test_contrast_is_the_cross_entropy_of_finding_the_friend() -> None:
@@ -18,6 +18,14 @@ def test_contrast_of_strangers_is_worse_and_the_length_of_vectors_does_not_count
     mixed, sorted_ = contrast(vectors, groups), contrast(vectors[[0, 2, 1, 3]], groups)
     assert mixed > 5 > 1 > sorted_
     assert contrast(vectors * 7, groups).item() == pytest.approx(mixed.item(), rel=1e-5)
+
+
+def test_contrast_with_others_looks_for_friends_among_them() -> None:
+    vectors, others = torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]])
+    loss = contrast_with(vectors, torch.tensor([4]), others, torch.tensor([4, 5, 4]))
+    assert loss.item() == pytest.approx(float(np.log(2 + np.exp(-10))), abs=1e-5)
+    nothing = contrast_with(vectors[:0], torch.tensor([], dtype=torch.long), others, torch.tensor([4, 5, 4]))
+    assert nothing.item() == 0
 
 
 def glimpse(road: int) -> Glimpse:

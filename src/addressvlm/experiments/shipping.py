@@ -15,7 +15,7 @@ from addressvlm.training.log import read_log
 
 CARD, CURVES = "README.md", "curves.png"
 MOST_BYTES = 16_000_000
-_PARTS = ("letters", "words", "places", "roads", "quarters", "attributes")
+_PARTS = ("letters", "words", "places", "roads", "above", "quarters", "attributes")
 
 CARD_TEXT = """\
 # The base of the preset `{preset}`

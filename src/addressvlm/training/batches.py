@@ -34,7 +34,7 @@ class Conversations(Dataset[Sample]):
     """Conversations with their pictures, which are decoded once and kept as long as they fit into memory.
 
     In every epoch the turns of a conversation come in another order: a model that always hears the street
-    before the joint question learns to copy it.
+    before the joint question learns to copy it. Of `rounds_drawn` turns, others are drawn in every epoch.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Conversations(Dataset[Sample]):
         seed: int,
         max_length: int,
         rounds: Rounds = "chain",
+        rounds_drawn: int | None = None,
         memory_bytes: int = 2 << 30,
     ):
         if not conversations:
@@ -53,6 +54,7 @@ class Conversations(Dataset[Sample]):
         self._backbone = backbone
         self._seed = seed
         self._rounds = rounds
+        self._drawn = rounds_drawn
         self._pictures: dict[Path, npt.NDArray[np.uint8]] = {}
         self._room = memory_bytes // (3 * backbone.preprocessing.size_px**2)
         for conversation in conversations:
@@ -65,7 +67,8 @@ class Conversations(Dataset[Sample]):
         epoch, index = key
         conversation = self._conversations[index]
         dice = np.random.default_rng((self._seed, epoch, index))
-        turns = [Turn(*conversation.turns[i]) for i in dice.permutation(len(conversation.turns))]
+        order = dice.permutation(len(conversation.turns))[: self._drawn]
+        turns = [Turn(*conversation.turns[i]) for i in order]
         pixels = np.stack([self._picture(file) for file in conversation.images])
         return Sample(conversation.photo, self._encode(conversation, turns), pixels)
 

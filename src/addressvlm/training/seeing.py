@@ -235,7 +235,7 @@ class Seeing(nn.Module):
             self.place = nn.Linear(width, 1)
             self.attributes = nn.Linear(width, attributes)
             self.road, self.quarter = nn.Linear(width, 128), nn.Linear(width, 128)
-            self.road_above, self.quarter_above = nn.Linear(width, 128), nn.Linear(width, 128)
+            self.road_above = nn.Linear(width, 128)
         weights = torch.ones(LETTERS + 1)
         weights[0] = 0.1  # most points have no letter
         self.letter_weights: torch.Tensor
@@ -259,9 +259,7 @@ class Seeing(nn.Module):
         seen, read = features[: len(views)], features[len(views) :]
         pooled = seen.mean(dim=1)
         above, around = self._above(read, spots)
-        roads, quarters = (torch.cat([groups, groups[above]]) for groups in (roads, quarters))
-        by_road = torch.cat([self.road(pooled), self.road_above(around)])
-        by_quarter = torch.cat([self.quarter(pooled), self.quarter_above(around)])
+        by_road = self.road(pooled)
         patches = (words[..., 0] != UNKNOWN).nonzero()
         # All of them would take as long as the tower: the vocabulary is wide.
         patches = patches[torch.randperm(len(patches), device="cpu")[:_WORDS_AT_ONCE].to(patches.device)]
@@ -275,7 +273,8 @@ class Seeing(nn.Module):
             "words": _cross_entropy(self.tokens(functional.gelu(told)), words[asked]),
             "places": 0.5 * _cross_entropy(self.place(read).squeeze(-1), places),
             "roads": contrast(by_road, roads),
-            "quarters": 0.5 * contrast(by_quarter, quarters),
+            "above": 0.3 * contrast_with(self.road_above(around), roads[above], by_road, roads),
+            "quarters": 0.5 * contrast(self.quarter(pooled), quarters),
             "attributes": 5
             * functional.binary_cross_entropy_with_logits(self.attributes(pooled), attributes),
         }
@@ -308,6 +307,16 @@ def contrast(vectors: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
     friends = alike.sum(dim=-1)
     has = friends > 0
     return -(chances.sum(dim=-1)[has] / friends[has]).mean()
+
+
+def contrast_with(
+    vectors: torch.Tensor, groups: torch.Tensor, others: torch.Tensor, other_groups: torch.Tensor
+) -> torch.Tensor:
+    """The same of vectors of one kind, (n, width), among those of another, (m, width)."""
+    likeness = functional.normalize(vectors, dim=-1) @ functional.normalize(others, dim=-1).T / _TEMPERATURE
+    alike = groups[:, None] == other_groups[None]
+    chances = functional.log_softmax(likeness, dim=-1).masked_fill(~alike, 0.0)
+    return -(chances.sum(dim=-1) / alike.sum(dim=-1)).sum() / max(1, len(vectors))
 
 
 def _cross_entropy(

@@ -46,6 +46,7 @@ def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str,
             seed=stage.seed,
             max_length=stage.max_length,
             rounds=stage.rounds,
+            rounds_drawn=stage.rounds_drawn,
         )
         bf16 = computes_in_bf16(stage)
         loss = AnswerLoss(model, backbone.preprocessing, bf16=bf16)
