@@ -27,6 +27,13 @@ def test_turns_come_in_another_order_in_another_epoch(photos: Path, tiny: Backbo
     assert len(orders) == 6  # 3! orders of three turns
 
 
+def test_drawn_rounds_are_others_in_another_epoch(photos: Path, tiny: Backbone) -> None:
+    whole, data = conversations(photos, tiny), conversations(photos, tiny, rounds_drawn=1)
+    lengths = {len(data[epoch, 0].encoded.ids) for epoch in range(20)}
+    assert max(lengths) < len(whole[0, 0].encoded.ids)
+    assert len({tuple(data[epoch, 0].encoded.ids) for epoch in range(20)}) == 3
+
+
 def test_pictures_are_kept_only_as_long_as_they_fit(photos: Path, tiny: Backbone) -> None:
     data = conversations(photos, tiny, memory_bytes=5 * 3 * 28 * 28)
     pixels = [data[0, index].pixels for index in range(len(data))]
