@@ -8,21 +8,17 @@ phrase, Yes or No, a letter, or whole sentences.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from addressvlm.dataset.answers import LETTERS
 from addressvlm.dataset.scenes import Name, Picture, SceneFacts
+from addressvlm.dataset.sights import presences, sights
 
 PHRASE = "Answer the question using a single word or phrase."
+_WORDS = ("Yes", "No")
 _COURSES = ("north to south", "northeast to southwest", "east to west", "northwest to southeast")
 _SENTENCE_END = "."
-_NUMBERS = (
-    *("Zero", "One", "Two", "Three", "Four", "Five", "Six"),
-    *("Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve"),
-)
-_SIDES = {"left": "on the left", "middle": "in the middle", "right": "on the right"}
 
 
 @dataclass(frozen=True)
@@ -44,22 +40,24 @@ class Lecture:
 
 # What is looked at, with its share: maps with a photo most of all.
 _PICTURES: dict[Picture, float] = {"grafted": 0.5, "view": 0.38, "page": 0.08, "plain": 0.04}
-_MOST = 3  # lessons of a lecture
+_FAVOURITES = ("match", "describe")  # every other lecture has one of these
 
 
 def lecture(facts: SceneFacts, other_names: Sequence[str], side_px: int, rng: np.random.Generator) -> Lecture:
-    """Draw a picture of the scene and up to three lessons about it.
+    """Draw a picture of the scene, and a phrase, a judgment and a choice about it, as stage 2 asks.
 
     `other_names` are street names that do not stand on this map, for wrong answers; pictures have `side_px`.
     """
     picture = list(_PICTURES)[int(rng.choice(len(_PICTURES), p=list(_PICTURES.values())))]
     known = lessons(facts, picture, other_names, side_px, rng)
-    first = [lesson for lesson in known if lesson.kind in ("match", "describe")]
-    chosen = [known[place] for place in rng.permutation(len(known))[:_MOST]]
-    if first and rng.random() < 0.5:
-        one = first[int(rng.integers(len(first)))]
-        chosen = [one, *(lesson for lesson in chosen if lesson is not one)][:_MOST]
-    return Lecture(picture, tuple(chosen))
+    phrases = [lesson for lesson in known if lesson.answer not in (*_WORDS, *LETTERS)]
+    favourites = [lesson for lesson in phrases if lesson.kind in _FAVOURITES]
+    if favourites and rng.random() < 0.5:
+        phrases = favourites
+    judgments = [lesson for lesson in known if lesson.answer in _WORDS]
+    choices = [lesson for lesson in known if lesson.answer in LETTERS]
+    drawn = [group[int(rng.integers(len(group)))] for group in (phrases, judgments, choices) if group]
+    return Lecture(picture, tuple(drawn))
 
 
 def lessons(
@@ -67,7 +65,7 @@ def lessons(
 ) -> list[Lesson]:
     """All lessons about a picture of the scene, one of each sort that it has."""
     if picture == "view":
-        return _about_view(facts.view, facts.words, rng)
+        return _about_view(facts, rng)
     written = {"grafted": facts.names, "named": facts.names, "page": facts.page, "plain": ()}[picture]
     found = _about_names(written, other_names, side_px, rng)
     if picture == "grafted":
@@ -177,105 +175,26 @@ def _explained(facts: SceneFacts, own: Name, place: str, rng: np.random.Generato
     )
 
 
-def _about_view(view: dict[str, Any], words: str, rng: np.random.Generator) -> list[Lesson]:
+def _about_view(facts: SceneFacts, rng: np.random.Generator) -> list[Lesson]:
     question = _one_of(
         rng, "Describe the street view.", "What does the photo show?", "What can be seen in this image?"
     )
-    found = [Lesson("describe", question, words)]
-    found += [
-        Lesson(f"view {kind}", f"{text} {PHRASE}", answer) for kind, text, answer in _plain_questions(view)
-    ]
-    things = _things(view)
+    found = [Lesson("describe", question, facts.words)]
+    for sight in sights(facts.view):
+        kind = f"view {sight.kind}"
+        found.append(Lesson(kind, f"{sight.question} {PHRASE}", sight.answer))
+        others = [value for value in sight.pool if value != sight.answer]
+        if others:
+            wrong = [others[place] for place in rng.permutation(len(others))[: len(LETTERS) - 1]]
+            found.append(_choice(f"{kind}, choice", sight.question, sight.answer, wrong, rng))
+            right = rng.random() < 0.5
+            question = f"{sight.question} Is it {sight.answer if right else wrong[0]}, Yes or No?"
+            found.append(Lesson(f"{kind}, judgment", question, _yes(right)))
+    things = presences(facts.view)
     noun, there = things[int(rng.integers(len(things)))]
     found.append(Lesson("view thing", f"Does the photo show {noun}, Yes or No?", _yes(there)))
     question = "Is the photo taken at a corner, Yes or No?"
-    found.append(Lesson("view corner", question, _yes(view["corner"])))
-    options = [
-        (kind, text, answer, pool)
-        for kind, text, answer in _plain_questions(view)
-        if (pool := _POOLS.get(kind)) and answer in pool
-    ]
-    if options:
-        kind, text, answer, pool = options[int(rng.integers(len(options)))]
-        others = [value for value in pool if value != answer]
-        wrong = [others[place] for place in rng.permutation(len(others))[: len(LETTERS) - 1]]
-        found.append(_choice(f"view {kind} which", text, answer, wrong, rng))
-    return found
-
-
-def _plain_questions(view: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """(kind, question, answer) about what a view shows beyond doubt."""
-    found = []
-    if view["paving"]:
-        found.append(("paving", "What is the street made of?", _capital(view["paving"])))
-        marking = view["marking"] or "none"
-        found.append(("marking", "What is painted on the street?", _capital(marking)))
-    if view["lamps"]:
-        found.append(("lamps", "What kind of street lamps are there?", _capital(view["lamps"])))
-    if view["trees"]:
-        found.append(("trees", "Which kind of tree is there most of?", _capital(next(iter(view["trees"])))))
-    found.append(("way", "How does the photo look at the street?", _capital(view["looking"])))
-    cars = sum(view["cars"].values())
-    found.append(("cars", "How many cars are there?", _NUMBERS[min(cars, len(_NUMBERS) - 1)]))
-    for side, where in _SIDES.items():
-        there = [building for building in view["buildings"] if building["side"] == side]
-        if len(there) == 1:
-            found += _about_building(there[0], where)
-    for sign in view["signs"]:
-        found.append(("sign", f"What does the sign {_SIDES[sign['side']]} say?", sign["text"]))
-    return found
-
-
-def _about_building(building: dict[str, Any], where: str) -> list[tuple[str, str, str]]:
-    found = [
-        ("colour", f"What colour is the building {where}?", _capital(building["colour"])),
-        ("wall", f"What are the walls of the building {where} made of?", _capital(building["material"])),
-    ]
-    if building["storeys"]:
-        found.append(
-            (
-                "storeys",
-                f"How many storeys has the building {where}?",
-                _NUMBERS[building["storeys"]],
-            )
-        )
-    if building["window_frames"]:
-        found.append(
-            (
-                "frames",
-                f"What colour are the window frames of the building {where}?",
-                _capital(building["window_frames"]),
-            )
-        )
-    if building["ground_floor"]:
-        found.append(
-            ("ground floor", f"What is on the ground floor {where}?", _capital(building["ground_floor"]))
-        )
-    return found
-
-
-def _things(view: dict[str, Any]) -> list[tuple[str, bool]]:
-    """Things, and whether they are there."""
-    shop = any(building["ground_floor"] == "shop" for building in view["buildings"])
-    sights = [(noun, name in view["visible"]) for name, noun in _SIGHTS.items()]
-    return [*sights, ("a car", bool(view["cars"])), ("a tree", bool(view["trees"])), ("a shop", shop)]
-
-
-_SIGHTS = {
-    "river": "a river",
-    "park": "a park",
-    "bridge": "a bridge",
-    "fields": "open fields",
-    "zebra": "a zebra crossing",
-}
-_POOLS: dict[str, tuple[str, ...]] = {
-    "paving": ("Asphalt", "Dark asphalt", "Cobbles", "Concrete slabs", "Red brick paving"),
-    "marking": ("None", "Dashed white", "Double yellow", "Solid white", "Tram rails"),
-    "lamps": ("Arm", "Globe", "Lantern", "Twin"),
-    "way": ("Along", "Across", "Aslant"),
-    "wall": ("Brick", "Stone", "Concrete", "Tile", "Plaster", "Wood siding"),
-    "storeys": ("One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight"),
-}
+    return [*found, Lesson("view corner", question, _yes(facts.view["corner"]))]
 
 
 def _choice(kind: str, question: str, right: str, wrong: Sequence[str], rng: np.random.Generator) -> Lesson:

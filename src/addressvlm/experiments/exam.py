@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from addressvlm.dataset.answers import LETTERS
 from addressvlm.dataset.lessons import Lesson, lessons
 from addressvlm.dataset.scenes import Picture, SceneFacts, Scenes
 from addressvlm.dataset.seeds import generator
@@ -59,11 +60,28 @@ def _questions(exam: Scenes, count: int, localizer: Localizer, seed: int) -> Ite
         other = int(rng.integers(len(exam)))
         names = [name.name for name in exam.facts(other).names]
         yield from _map_questions(facts, scene, other, names, side_px, rng)
-        view = lessons(facts, "view", names, side_px, rng)
-        one = view[1 + int(rng.integers(len(view) - 1))]  # the first is the description
-        yield _Asked(f"street view: {one.kind.removeprefix('view ')}", scene, "view", one)
-        if scene % 8 == 0:
-            yield _Asked("street view: sentences of the description", scene, "view", view[0])
+        yield from _view_questions(facts, scene, side_px, rng)
+
+
+def _view_questions(
+    facts: SceneFacts, scene: int, side_px: int, rng: np.random.Generator
+) -> Iterator[_Asked]:
+    """A phrase, a judgment and a choice about the street view; now and then its description."""
+    description, *known = lessons(facts, "view", (), side_px, rng)
+    order = [known[place] for place in rng.permutation(len(known))]
+    tasks = {_view_task(lesson): lesson for lesson in order}
+    phrases = [task for task in tasks if task not in ("judgments", "choices")]
+    for task in (phrases[-1], "judgments", "choices"):
+        if task in tasks:
+            yield _Asked(f"street view: {task}", scene, "view", tasks[task])
+    if scene % 8 == 0:
+        yield _Asked("street view: sentences of the description", scene, "view", description)
+
+
+def _view_task(lesson: Lesson) -> str:
+    if lesson.answer in ("Yes", "No"):
+        return "judgments"
+    return "choices" if lesson.answer in LETTERS else lesson.kind.removeprefix("view ")
 
 
 def _map_questions(
@@ -83,6 +101,8 @@ def _map_questions(
         lesson, chance = known["match"], 1 / len(facts.names)
         yield _Asked(f"match: {where}", scene, "grafted", lesson, chance)
         yield _Asked(f"match: {where}, photo of another place", scene, "grafted", lesson, chance, other)
+        yield _Asked("match: judgments", scene, "grafted", known["match yes"])
+        yield _Asked("match: choices", scene, "grafted", known["match which"], chance)
 
 
 def _grade(task: str, found: list[tuple[_Asked, str]]) -> dict[str, Any]:

@@ -1,0 +1,93 @@
+"""What can be asked about a street view, from the facts that the renderer tells about it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+_NUMBERS = (
+    *("Zero", "One", "Two", "Three", "Four", "Five", "Six"),
+    *("Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve"),
+)
+_PAVINGS = ("Asphalt", "Dark asphalt", "Cobbles", "Concrete slabs", "Red brick paving")
+_MARKINGS = ("None", "Dashed white", "Double yellow", "Solid white", "Tram rails")
+_LAMPS = ("Arm", "Globe", "Lantern", "Twin")
+_TREES = ("Round", "Plane", "Poplar", "Conifer", "Palm", "Cherry", "Ginkgo")
+_WAYS = ("Along", "Across", "Aslant")
+_WALLS = ("Brick", "Stone", "Concrete", "Tile", "Plaster", "Wood siding")
+_COLOURS = (
+    *("Beige", "Black", "Brown", "Cream", "Dark grey", "Dark red", "Grey", "Lavender", "Light blue", "Mint"),
+    *("Ochre", "Pink", "Salmon", "Silver", "Teal", "White", "Yellow"),
+)
+_FRAMES = ("Black", "Blue", "Brown", "Cream", "Dark grey", "Dark red", "Green", "White")
+_GROUND_FLOORS = ("House", "Shop", "Garage")
+_SIDES = {"left": "on the left", "middle": "in the middle", "right": "on the right"}
+_SIGHTS = {
+    "river": "a river",
+    "park": "a park",
+    "bridge": "a bridge",
+    "fields": "open fields",
+    "zebra": "a zebra crossing",
+}
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A question about a view with its answer, and what else the answer might be; no pool for free text."""
+
+    kind: str
+    question: str
+    answer: str
+    pool: tuple[str, ...] = ()
+
+
+def sights(view: dict[str, Any]) -> list[Sight]:
+    """All questions about what a view shows beyond doubt."""
+    found = list(_street(view))
+    for side, where in _SIDES.items():
+        there = [building for building in view["buildings"] if building["side"] == side]
+        if len(there) == 1:  # else it would not be clear which one is meant
+            found += _building(there[0], where)
+    for sign in view["signs"]:
+        found.append(Sight("sign", f"What does the sign {_SIDES[sign['side']]} say?", sign["text"]))
+    return found
+
+
+def presences(view: dict[str, Any]) -> list[tuple[str, bool]]:
+    """Things, and whether the view shows them."""
+    shop = any(building["ground_floor"] == "shop" for building in view["buildings"])
+    found = [(noun, name in view["visible"]) for name, noun in _SIGHTS.items()]
+    return [*found, ("a car", bool(view["cars"])), ("a tree", bool(view["trees"])), ("a shop", shop)]
+
+
+def _street(view: dict[str, Any]) -> Iterator[Sight]:
+    if view["paving"]:
+        yield Sight("paving", "What is the street made of?", _capital(view["paving"]), _PAVINGS)
+        marking = _capital(view["marking"] or "none")
+        yield Sight("marking", "What is painted on the street?", marking, _MARKINGS)
+    if view["lamps"]:
+        yield Sight("lamps", "What kind of street lamps are there?", _capital(view["lamps"]), _LAMPS)
+    if view["trees"]:
+        commonest = _capital(next(iter(view["trees"])))
+        yield Sight("trees", "Which kind of tree is there most of?", commonest, _TREES)
+    yield Sight("way", "How does the photo look at the street?", _capital(view["looking"]), _WAYS)
+    cars = _NUMBERS[min(sum(view["cars"].values()), len(_NUMBERS) - 1)]
+    yield Sight("cars", "How many cars are there?", cars, _NUMBERS)
+
+
+def _building(building: dict[str, Any], where: str) -> Iterator[Sight]:
+    yield Sight("colour", f"What colour is the building {where}?", _capital(building["colour"]), _COLOURS)
+    material = _capital(building["material"])
+    yield Sight("wall", f"What are the walls of the building {where} made of?", material, _WALLS)
+    if building["storeys"]:
+        storeys = _NUMBERS[building["storeys"]]
+        yield Sight("storeys", f"How many storeys has the building {where}?", storeys, _NUMBERS[1:])
+    if building["window_frames"]:
+        question = f"What colour are the window frames of the building {where}?"
+        yield Sight("frames", question, _capital(building["window_frames"]), _FRAMES)
+    if building["ground_floor"]:
+        ground_floor = _capital(building["ground_floor"])
+        yield Sight("ground floor", f"What is on the ground floor {where}?", ground_floor, _GROUND_FLOORS)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
