@@ -21,8 +21,8 @@ from addressvlm.model import presets
 from addressvlm.model.backbone import build_backbone
 from addressvlm.model.presets import Tower
 from addressvlm.training import trainer
+from addressvlm.training.glimpses import UNKNOWN, Glimpses
 from addressvlm.training.log import read_log
-from addressvlm.training.seeing import UNKNOWN, Glimpses
 from addressvlm.training.stages import EVERYTHING, SEEING, SPEAKING
 
 SMALL = replace(

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from addressvlm.training.seeing import UNKNOWN, Glimpse, collate, contrast, contrast_with
+from addressvlm.training.glimpses import UNKNOWN, Glimpse, collate
+from addressvlm.training.seeing import contrast, contrast_with
 
 
 def test_contrast_is_the_cross_entropy_of_finding_the_friend() -> None:

@@ -19,11 +19,12 @@ from addressvlm.model.checkpoints import digests
 from addressvlm.model.conversation import Rounds, Turn, encode_conversation
 from addressvlm.model.lora import train_parts
 from addressvlm.training.batches import Key, Sample, collate
+from addressvlm.training.glimpses import Glimpses
+from addressvlm.training.glimpses import collate as collate_glimpses
 from addressvlm.training.log import plot_loss, read_log
 from addressvlm.training.loss import AnswerLoss
 from addressvlm.training.precision import computes_in_bf16
-from addressvlm.training.seeing import Glimpses, Seeing
-from addressvlm.training.seeing import collate as collate_glimpses
+from addressvlm.training.seeing import Seeing
 from addressvlm.training.stages import Stage
 from addressvlm.training.trainer import CHECKPOINTS, Collate, fit
 from addressvlm.work import keep_freed_memory

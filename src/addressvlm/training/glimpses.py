@@ -1,0 +1,196 @@
+"""What the vision tower is shown in pre-training, and what it shall tell about it: glimpses of cities."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+
+from addressvlm.dataset.attributes import attributes
+from addressvlm.dataset.scenes import Name, SceneFacts, Scenes
+from addressvlm.errors import UsageError
+from addressvlm.model.backbone import Backbone
+from addressvlm.model.conversation import encode_text
+from addressvlm.training.batches import Key
+
+UNKNOWN = -100
+ROADS = 16  # roads of a city in one sample, two scenes each
+LETTER_ROWS, LETTER_COLUMNS = 2, 3  # points of a patch at which its letters are asked
+WORD_TOKENS = 8  # tokens of a word that each of its patches knows
+_SLANTING_PX = 0.2  # a box as high and as wide as this share of the picture holds a slanting word
+_PAGES = 0.5  # share of the pictures that are pages to read from, not maps with a photo
+
+
+# A picture with its letters, words, place and spot.
+_Seen = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64], int, int]
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """Scenes of one city: two of each of some roads. n scenes, p patches a picture.
+
+    `letters` (n, p, rows·columns), `words` (n, p, WORD_TOKENS) and `places` (n) are UNKNOWN where nothing is
+    asked; `spots` (n) is the patch of the place on a map without photo, or UNKNOWN; `attributes`
+    (n, attributes) is 0 or 1.
+    """
+
+    views: npt.NDArray[np.uint8]  # (n, 3, size, size)
+    maps: npt.NDArray[np.uint8]  # (n, 3, size, size)
+    roads: npt.NDArray[np.int64]
+    quarters: npt.NDArray[np.int64]
+    attributes: npt.NDArray[np.float32]
+    letters: npt.NDArray[np.int64]
+    words: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int64]
+    spots: npt.NDArray[np.int64]
+
+
+class Glimpses(Dataset[Glimpse]):
+    """Glimpses of all cities; an epoch looks about once at every scene. Keys are (epoch, index)."""
+
+    def __init__(self, scenes: Scenes, backbone: Backbone, *, seed: int):
+        self._scenes = scenes
+        self._backbone = backbone
+        self._patch_px = int(backbone.model.config.vision_config.patch_size)
+        drawn_px, seen_px = scenes.letters(0).shape[0], backbone.preprocessing.size_px
+        if drawn_px != seen_px:
+            raise UsageError(
+                f"the scenes have {drawn_px} px, but {backbone.name} sees {seen_px}; make others"
+            )
+        self._seed = seed
+        # Parsed once: place and attributes of every scene.
+        self._known = [(f.place, attributes(f.view)) for f in map(scenes.facts, range(len(scenes)))]
+        self._cities = [
+            {road: found for road, found in roads.items() if len({self._place(one) for one in found}) > 1}
+            for roads in scenes.by_city
+        ]
+        self._cities = [roads for roads in self._cities if len(roads) >= 2]
+        if not self._cities:
+            raise UsageError("no road of the scenes has two places to compare; make more locations a city")
+        self.vocabulary = self._vocabulary()
+        self._column = {name: column for column, name in enumerate(self.vocabulary)}
+
+    def __len__(self) -> int:
+        return max(len(self._cities), len(self._scenes) // (2 * ROADS))
+
+    def __getitem__(self, key: Key) -> Glimpse:
+        dice = np.random.default_rng((self._seed, *key))
+        roads = self._cities[key[1] % len(self._cities)]
+        chosen = dice.choice(len(roads), min(ROADS, len(roads)), replace=False)
+        indices = [scene for road in chosen for scene in self._two_places(list(roads.values())[road], dice)]
+        return self._glimpse(indices, dice)
+
+    def _two_places(self, road: Sequence[int], dice: np.random.Generator) -> list[int]:
+        first = int(dice.choice(road))
+        others = [scene for scene in road if self._place(scene) != self._place(first)]
+        return [first, int(dice.choice(others))]
+
+    def _glimpse(self, indices: Sequence[int], dice: np.random.Generator) -> Glimpse:
+        facts = [self._scenes.facts(index) for index in indices]
+        seen = [
+            self._page(i, f) if dice.random() < _PAGES else self._map(i, f)
+            for i, f in zip(indices, facts, strict=True)
+        ]
+        known = np.zeros((len(indices), len(self.vocabulary)), np.float32)
+        for row, index in zip(known, indices, strict=True):
+            row[[self._column[name] for name in self._known[index][1] if name in self._column]] = 1
+        return Glimpse(
+            views=np.stack([self._pixels(self._scenes.picture(index, "view")) for index in indices]),
+            maps=np.stack([one[0] for one in seen]),
+            roads=_numbered([fact.road for fact in facts]),
+            quarters=_numbered([fact.quarter for fact in facts]),
+            attributes=known,
+            letters=np.stack([one[1] for one in seen]),
+            words=np.stack([one[2] for one in seen]),
+            places=np.array([one[3] for one in seen], np.int64),
+            spots=np.array([one[4] for one in seen], np.int64),
+        )
+
+    def _page(self, index: int, facts: SceneFacts) -> _Seen:
+        picture = self._pixels(self._scenes.picture(index, "page"))
+        letters = self._scenes.letters(index).astype(np.int64)
+        return picture, self._letters(letters), self._words(facts.page), UNKNOWN, self._spot(facts)
+
+    def _map(self, index: int, facts: SceneFacts) -> _Seen:
+        picture = self._scenes.picture(index, "grafted")
+        letters = np.full((self._side**2, LETTER_ROWS * LETTER_COLUMNS), UNKNOWN, np.int64)
+        # In the middle there is nothing to find.
+        centred = facts.at == (picture.width / 2, picture.height / 2)
+        place = UNKNOWN if centred else self._spot(facts)
+        return self._pixels(picture), letters, self._words(facts.names), place, UNKNOWN
+
+    def _spot(self, facts: SceneFacts) -> int:
+        """The patch of the map on which the photo was taken."""
+        column, row = (min(self._side - 1, int(value / self._patch_px)) for value in facts.at)
+        return row * self._side + column
+
+    def _letters(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Letters at the points of every patch: (patches, points)."""
+        step = self._patch_px / np.array([LETTER_ROWS, LETTER_COLUMNS])
+        rows = ((np.arange(self._side * LETTER_ROWS) + 0.5) * step[0]).astype(int)
+        columns = ((np.arange(self._side * LETTER_COLUMNS) + 0.5) * step[1]).astype(int)
+        points = cells[np.ix_(rows, columns)]
+        patches = points.reshape(self._side, LETTER_ROWS, self._side, LETTER_COLUMNS).transpose(0, 2, 1, 3)
+        return patches.reshape(self._side**2, -1)
+
+    def _words(self, names: Sequence[Name]) -> npt.NDArray[np.int64]:
+        """Tokens of the word on a patch, filled up with the padding token: (patches, WORD_TOKENS)."""
+        words = np.full((self._side, self._side, WORD_TOKENS), UNKNOWN, np.int64)
+        for name in names:
+            tokens = np.full(WORD_TOKENS, self._backbone.tokenizer.pad_token_id)
+            ids = encode_text(self._backbone.tokenizer, name.name)[:WORD_TOKENS]
+            tokens[: len(ids)] = ids
+            left, top, right, bottom = name.box
+            if min(right - left, bottom - top) > _SLANTING_PX * self._backbone.preprocessing.size_px:
+                continue  # a slanting word leaves most of its box empty
+            columns, rows = (self._covered(*span) for span in ((left, right), (top, bottom)))
+            words[rows, columns] = tokens
+        return words.reshape(self._side**2, WORD_TOKENS)
+
+    def _covered(self, first: float, last: float) -> slice:
+        """The patches whose middle third a span meets."""
+        third = self._patch_px / 3
+        low = int(np.ceil((first - 2 * third) / self._patch_px))
+        high = int(np.floor((last - third) / self._patch_px)) + 1
+        if high <= low:
+            low = int((first + last) / 2 / self._patch_px)
+            high = low + 1
+        return slice(max(0, low), min(self._side, high))
+
+    def _pixels(self, image: Image.Image) -> npt.NDArray[np.uint8]:
+        return self._backbone.preprocessing.pixels(image)
+
+    @property
+    def _side(self) -> int:
+        """Patches along a side of a picture."""
+        return self._backbone.preprocessing.size_px // self._patch_px
+
+    def _place(self, scene: int) -> str:
+        return self._known[scene][0]
+
+    def _vocabulary(self) -> list[str]:
+        """Attributes that are neither rare nor everywhere, in alphabetical order."""
+        counts = Counter(name for index in range(len(self._scenes)) for name in self._known[index][1])
+        low, high = 0.002 * len(self._scenes), 0.998 * len(self._scenes)
+        return sorted(name for name, count in counts.items() if low <= count <= high)
+
+
+def _numbered(names: Sequence[str]) -> npt.NDArray[np.int64]:
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
+def collate(glimpses: Sequence[Glimpse]) -> dict[str, Any]:
+    """One batch: the fields of the glimpses one behind the other; no two cities share a road or a quarter."""
+    batch = {
+        name: torch.from_numpy(np.concatenate([getattr(glimpse, name) for glimpse in glimpses]))
+        for name in ("views", "maps", "attributes", "letters", "words", "places", "spots")
+    }
+    for name in ("roads", "quarters"):
+        groups = [getattr(glimpse, name) + 1000 * city for city, glimpse in enumerate(glimpses)]
+        batch[name] = torch.from_numpy(np.concatenate(groups))
+    return batch
