@@ -148,4 +148,4 @@ def test_unknown_parts_are_an_error(tiny: Backbone, parts: tuple[str, ...]) -> N
 def fresh_copy(backbone: Backbone) -> Backbone:
     from addressvlm.model.backbone import build_backbone
 
-    return build_backbone(backbone.name.removeprefix("random:"), seed=0)
+    return build_backbone(backbone.name, seed=0)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from addressvlm.errors import UsageError
-from addressvlm.training.stages import ALIGNMENT, LOCALIZATION, Stage, from_scratch
+from addressvlm.training.stages import ALIGNMENT, LOCALIZATION, Stage, for_mini, from_scratch
 
 PAPER = Path(__file__).resolve().parents[3] / "shared" / "paper" / "tables.json"
 
@@ -39,7 +39,14 @@ def test_stage_from_scratch_differs_only_in_what_random_weights_need() -> None:
         "per_device_train_batch_size",
         "gradient_accumulation_steps",
         "num_train_epochs",
+        "rounds",
     }
+
+
+def test_stage_for_a_mini_base_is_still_lora_on_everything() -> None:
+    after = for_mini(LOCALIZATION)
+    assert (after.tuning, after.trains) == ("lora", LOCALIZATION.trains)
+    assert after.learning_rate > LOCALIZATION.learning_rate
 
 
 def test_a_stage_is_json() -> None:

@@ -51,7 +51,8 @@ class Backbone:
 
 
 def build_backbone(name: str, *, seed: int) -> Backbone:
-    """The preset of this name with random weights, the same ones for the same seed."""
+    """The preset of this name (or `random:NAME`) with random weights, the same ones for the same seed."""
+    name = name.removeprefix(RANDOM)
     chosen, tokenizer = preset(name), mini_tokenizer()
     config = chosen.config(tokenizer)
     with torch.random.fork_rng(devices=[]):
