@@ -40,6 +40,7 @@ def test_stage_from_scratch_differs_only_in_what_random_weights_need() -> None:
         "gradient_accumulation_steps",
         "num_train_epochs",
         "rounds",
+        "rounds_drawn",
     }
 
 

@@ -33,7 +33,7 @@ class DemoPlan:
     base: str = "mini"
     dataset: DatasetOptions = DatasetOptions(image_px=112)
     alignment: Stage = replace(from_scratch(ALIGNMENT), num_train_epochs=2)
-    localization: Stage = replace(from_scratch(LOCALIZATION), num_train_epochs=10)
+    localization: Stage = replace(from_scratch(LOCALIZATION), num_train_epochs=6)
     samples: int = 100
 
 

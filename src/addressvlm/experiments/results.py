@@ -17,14 +17,14 @@ LINES = {
     "majority": "most frequent answer",
     "chance": "chance",
 }
+CLASSIFIER = "*Small CNN* is trained on the same street views and nothing else. "
 DEMO = """\
 {photos} photos of {locations} places of `{city}`, a made-up city, not seen in training; percent right
 (seed {seed}; `d` district, `s` street, `sd` both; `G` generation, `J` judgment, `M` multiple choice):
 
 {table}
 
-*Small CNN* is trained on the same street views and nothing else; *nearest photo* gives the address of the
-training photo with the most similar colours. The whole road took
+{notes}*Nearest photo* gives the address of the training photo with the most similar colours. The whole road took
 {total_s} s after installation ({machine}; {date}, commit {commit}; `{command}` wrote
 [`results/demo.json`](results/demo.json)).
 """
@@ -56,7 +56,8 @@ def demo_table(path: Path) -> str:
             continue
         rows.append(f"| {name} | " + " | ".join(f"{result[line][key]:.1f}" for key in METRICS) + " |")
     total_s = f"{sum(result['seconds'].values()):.0f}"
-    return DEMO.format(table="\n".join(rows), total_s=total_s, **result["made"], **result)
+    notes = CLASSIFIER if "classifier" in result else ""
+    return DEMO.format(table="\n".join(rows), total_s=total_s, notes=notes, **result["made"], **result)
 
 
 def _git(*arguments: str) -> str:

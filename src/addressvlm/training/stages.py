@@ -129,6 +129,7 @@ def from_scratch(stage: Stage) -> Stage:
         per_device_train_batch_size=16,
         gradient_accumulation_steps=1,
         rounds="star",
+        rounds_drawn=3,
         num_train_epochs=10.0,
     )
 
