@@ -24,7 +24,8 @@ DEMO = """\
 
 {table}
 
-{notes}*Nearest photo* gives the address of the training photo with the most similar colours. The whole road took
+{notes}*Nearest photo* gives the address of the training photo with the most similar colours. The whole road \
+took
 {total_s} s after installation ({machine}; {date}, commit {commit}; `{command}` wrote
 [`results/demo.json`](results/demo.json)).
 """
