@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from addressvlm.dataset.lessons import Lesson, lecture, lessons
-from addressvlm.dataset.scenes import Name, SceneFacts
+from addressvlm.dataset.scenes import Name, Picture, SceneFacts
 
 BUILDING = {
     "material": "brick", "colour": "red", "storeys": 3, "roof": None, "window_frames": "white",
@@ -33,9 +33,9 @@ FACTS = SceneFacts(
 OTHERS = ["Elm Road", "Bay Place", "Cow Hill"]
 
 
-def about(picture: str, kind: str, seeds: int = 40) -> list[Lesson]:
+def about(picture: Picture, kind: str, seeds: int = 40) -> list[Lesson]:
     """All lessons of a kind that some seeds draw."""
-    drawn = [lessons(FACTS, picture, OTHERS, 112, np.random.default_rng(seed)) for seed in range(seeds)]  # type: ignore[arg-type]
+    drawn = [lessons(FACTS, picture, OTHERS, 112, np.random.default_rng(seed)) for seed in range(seeds)]
     return [lesson for found in drawn for lesson in found if lesson.kind == kind]
 
 

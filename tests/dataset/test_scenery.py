@@ -7,7 +7,8 @@ import pytest
 from addressvlm.cities.minicity.config import STANDARD
 from addressvlm.cities.minicity.names import Namer
 from addressvlm.dataset.attributes import attributes
-from addressvlm.dataset.scenery import SceneOptions, make_scenes, standard_names
+from addressvlm.dataset.options import SceneOptions
+from addressvlm.dataset.scenery import make_scenes, standard_names
 from addressvlm.dataset.scenes import Scenes
 
 FEW = SceneOptions(first_seed=7, cities=2, locations=12, views=2)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from addressvlm.dataset.scenery import SceneOptions, make_scenes
+from addressvlm.dataset.options import SceneOptions
+from addressvlm.dataset.scenery import make_scenes
 from addressvlm.dataset.scenes import Scenes
 from addressvlm.errors import InterruptedJob, UsageError
 from addressvlm.experiments.pretraining import PretrainingPlan, run_pretraining

@@ -79,7 +79,7 @@ def test_log_has_one_line_a_logged_step(photos: Path, whole: dict[str, Path]) ->
 def test_summary_tells_what_was_trained(photos: Path, whole: dict[str, Path]) -> None:
     summary = read_json(uninterrupted(whole, "full", photos) / "summary.json")
     weights = sum(w.numel() for w in build_backbone("tiny", seed=0).model.parameters())
-    assert (summary["steps"], summary["conversations"], summary["parameters"]) == (STEPS, 12, weights)
+    assert (summary["steps"], summary["samples"], summary["parameters"]) == (STEPS, 12, weights)
     assert summary["trained"] < weights  # the last vision layer is not read
     assert "transformers" in summary["versions"]
 

@@ -14,9 +14,9 @@ from typing import Annotated, Any
 import typer
 
 from addressvlm.cli.fields import options_of
-from addressvlm.dataset.options import DatasetOptions
+from addressvlm.dataset.options import DatasetOptions, SceneOptions
 from addressvlm.errors import AddressVLMError, InterruptedJob, UsageError
-from addressvlm.training.stages import Stage
+from addressvlm.training.stages import EVERYTHING, SEEING, SPEAKING, Stage
 
 app = typer.Typer(
     help="From GPS-tagged street photos of a city to a model that tells the address of a new photo.",
@@ -184,21 +184,16 @@ Base = Annotated[
 def train_pretrain(
     out: Out,
     preset: Annotated[str, typer.Option(help="The base to make: mini or mini-siglip.")] = "mini",
-    cities: Annotated[
-        int | None, typer.Option(help="Mini cities to learn from. [default: 120]", show_default=False)
-    ] = None,
+    cities: Annotated[int, typer.Option(help="Mini cities to learn from.")] = SceneOptions.cities,
     seeing_epochs: Annotated[
-        float | None,
-        typer.Option(help="Times the vision tower sees every scene. [default: 10]", show_default=False),
-    ] = None,
+        float, typer.Option(help="Times the vision tower sees every scene.")
+    ] = SEEING.num_train_epochs,
     speaking_epochs: Annotated[
-        float | None,
-        typer.Option(help="Times the language model is asked about it. [default: 1]", show_default=False),
-    ] = None,
+        float, typer.Option(help="Times the language model is asked about it.")
+    ] = SPEAKING.num_train_epochs,
     everything_epochs: Annotated[
-        float | None,
-        typer.Option(help="Times the whole model is. [default: 6]", show_default=False),
-    ] = None,
+        float, typer.Option(help="Times the whole model is.")
+    ] = EVERYTHING.num_train_epochs,
     seed: Annotated[int, typer.Option(help="Seed of weights, order and questions.")] = 0,
     ship: Annotated[
         Path | None,
@@ -212,14 +207,13 @@ def train_pretrain(
 
     from addressvlm.experiments.pretraining import PretrainingPlan, run_pretraining
 
-    plan = PretrainingPlan(preset=preset)
-    if cities is not None:
-        plan = dataclasses.replace(plan, scenes=dataclasses.replace(plan.scenes, cities=cities))
-    lengths = {"seeing": seeing_epochs, "speaking": speaking_epochs, "everything": everything_epochs}
-    for stage, epochs in lengths.items():
-        if epochs is not None:
-            longer = dataclasses.replace(getattr(plan, stage), num_train_epochs=epochs)
-            plan = dataclasses.replace(plan, **{stage: longer})
+    plan = PretrainingPlan(
+        preset=preset,
+        scenes=SceneOptions(cities=cities),
+        seeing=dataclasses.replace(SEEING, num_train_epochs=seeing_epochs),
+        speaking=dataclasses.replace(SPEAKING, num_train_epochs=speaking_epochs),
+        everything=dataclasses.replace(EVERYTHING, num_train_epochs=everything_epochs),
+    )
     summary = run_pretraining(out, seed=seed, workers=workers, plan=plan)
     if ship is not None:
         from addressvlm.experiments.shipping import ship as ship_base

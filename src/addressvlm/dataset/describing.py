@@ -17,6 +17,7 @@ from PIL import Image
 
 from addressvlm.dataset.options import Variant
 from addressvlm.dataset.seeds import generator
+from addressvlm.dataset.wording import capital, one_of
 from addressvlm.errors import UsageError
 
 # The picture of a sample, or its two for `pair`.
@@ -82,7 +83,7 @@ def hinted_prompt(hint: Hint) -> str:
         if value not in (None, ()) and name not in ("levels", "variant")
     }
     instructions = (
-        f"{layout} {_capital(view)} was taken at the centre of {satellite}. Examine both and deduce on which "
+        f"{layout} {capital(view)} was taken at the centre of {satellite}. Examine both and deduce on which "
         f"{street} and in which {district} {view} was taken, providing your rationale. Begin your response "
         f'with the address, for example: "Based on the visual clues provided in the image, {view} appears to '
         'be taken from a location near the intersection of STREET and CROSS STREET in DISTRICT." Then '
@@ -119,17 +120,17 @@ def _address(hint: Hint, rng: np.random.Generator) -> str:
     _, view, _ = _LAYOUTS[hint.variant]
     if hint.cross_street:
         corner = f"{hint.street} and {hint.cross_street}"
-        spot = _one_of(rng, f"near the intersection of {corner}", f"near the corner of {corner}")
+        spot = one_of(rng, f"near the intersection of {corner}", f"near the corner of {corner}")
     else:
-        spot = _one_of(rng, f"on {hint.street}", f"along {hint.street}")
+        spot = one_of(rng, f"on {hint.street}", f"along {hint.street}")
     place = f"{spot} in {hint.district}, {hint.city}"
-    return _one_of(
+    return one_of(
         rng,
         f"Based on the visual clues provided in the image, {view} appears to be taken from a location "
         f"{place}.",
         f"Based on the visual clues, {view} was taken {place}.",
-        f"{_capital(view)} appears to be taken {place}.",
-        f"{_capital(view)} shows a place {place}.",
+        f"{capital(view)} appears to be taken {place}.",
+        f"{capital(view)} shows a place {place}.",
     )
 
 
@@ -140,39 +141,31 @@ def _seen(hint: Hint, rng: np.random.Generator) -> list[str]:
     if not first:
         return []
     first = re.sub(r"^(An?|The)\b", lambda article: article[1].lower(), first).rstrip(".")
-    opening = _one_of(rng, "The street view shows", "At street level one sees")
-    return [f"{opening} {first}.", *([_one_of(rng, *others)] if others else [])]
+    opening = one_of(rng, "The street view shows", "At street level one sees")
+    return [f"{opening} {first}.", *([one_of(rng, *others)] if others else [])]
 
 
 def _on_map(hint: Hint, rng: np.random.Generator) -> str:
     """What of the address the map shows: names only if they can be read there."""
     if hint.street not in hint.map_names:
-        course = _one_of(
+        course = one_of(
             rng,
             f"The road at the centre of the satellite view is {hint.street}",
             f"The centre of the satellite view lies on {hint.street}",
         )
     else:
-        course = _one_of(
+        course = one_of(
             rng,
             f"On the satellite view the road at the centre bears the name {hint.street}",
             f"The satellite view labels the road at its centre {hint.street}",
         )
     if hint.cross_street is None:
-        return _one_of(rng, f"{course}.", f"{course}, where the photo was taken.")
+        return one_of(rng, f"{course}.", f"{course}, where the photo was taken.")
     if hint.cross_street in hint.map_names:
         return (
-            f"{course}, and {hint.cross_street}, also labelled, {_one_of(rng, 'meets', 'crosses')} it there."
+            f"{course}, and {hint.cross_street}, also labelled, {one_of(rng, 'meets', 'crosses')} it there."
         )
     return f"{course}, and {hint.cross_street} meets it there."
-
-
-def _one_of(rng: np.random.Generator, *texts: str) -> str:
-    return texts[int(rng.integers(len(texts)))]
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _frozen(value: Any) -> Any:

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from addressvlm.dataset.answers import LETTERS
+from addressvlm.dataset.questions import ENDINGS
 from addressvlm.dataset.scenes import Name, Picture, SceneFacts
 from addressvlm.dataset.sights import presences, sights
+from addressvlm.dataset.wording import capital, lettered, mix_in, one_of
 
-PHRASE = "Answer the question using a single word or phrase."
+PHRASE = ENDINGS["generation"]
 _WORDS = ("Yes", "No")
 _COURSES = ("north to south", "northeast to southwest", "east to west", "northwest to southeast")
-_SENTENCE_END = "."
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def _about_names(
     names: Sequence[Name], other_names: Sequence[str], side_px: int, rng: np.random.Generator
 ) -> list[Lesson]:
     listed = [name.name for name in sorted(names, key=lambda name: (name.box[1] + name.box[3], name.box[0]))]
-    question = _one_of(
+    question = one_of(
         rng,
         "Which names are written in the image?",
         "Read the names in the image, from top to bottom.",
@@ -98,13 +99,13 @@ def _about_one_name(names: Sequence[Name], side_px: int, rng: np.random.Generato
     found = []
     if alone:
         place = alone[int(rng.integers(len(alone)))]
-        question = _one_of(
+        question = one_of(
             rng, f"Which name is written {cells[place]}?", f"Read the name that is written {cells[place]}."
         )
         found.append(Lesson("name at", f"{question} {PHRASE}", names[place].name))
     place = int(rng.integers(len(names)))
     question = f"Where in the image is {names[place].name} written? {PHRASE}"
-    return [*found, Lesson("place of", question, _capital(cells[place]))]
+    return [*found, Lesson("place of", question, capital(cells[place]))]
 
 
 def _about_presence(listed: Sequence[str], others: Sequence[str], rng: np.random.Generator) -> list[Lesson]:
@@ -131,11 +132,11 @@ def _about_streets(names: Sequence[Name], rng: np.random.Generator) -> list[Less
 def _about_match(facts: SceneFacts, side_px: int, rng: np.random.Generator) -> list[Lesson]:
     place = _cell(*facts.at, side_px)
     question = f"In which part of the map was the street view taken? {PHRASE}"
-    found = [Lesson("place of photo", question, _capital(place))]
+    found = [Lesson("place of photo", question, capital(place))]
     own = next((name for name in facts.names if name.name == facts.street), None)
     if own is None:
         return found
-    question = _one_of(
+    question = one_of(
         rng,
         "On which of the labelled streets was the street view taken?",
         "Which street on the map is the street view from?",
@@ -166,9 +167,9 @@ def _explained(facts: SceneFacts, own: Name, place: str, rng: np.random.Generato
     spot = f"on {own.name}"
     if facts.cross_street in [name.name for name in facts.names]:
         spot = f"near the corner of {own.name} and {facts.cross_street}"
-    seen = facts.words.split(". ")[0].rstrip(_SENTENCE_END)
+    seen = facts.words.split(". ")[0].rstrip(".")
     seen = seen[:1].lower() + seen[1:]
-    opening = _one_of(rng, "The street view shows", "At street level one sees")
+    opening = one_of(rng, "The street view shows", "At street level one sees")
     return (
         f"The street view in the right-upper corner was taken {spot}. {opening} {seen}. "
         f"On the satellite view {own.name} runs from {_course(own)}, and the photo was taken {place}."
@@ -176,7 +177,7 @@ def _explained(facts: SceneFacts, own: Name, place: str, rng: np.random.Generato
 
 
 def _about_view(facts: SceneFacts, rng: np.random.Generator) -> list[Lesson]:
-    question = _one_of(
+    question = one_of(
         rng, "Describe the street view.", "What does the photo show?", "What can be seen in this image?"
     )
     found = [Lesson("describe", question, facts.words)]
@@ -198,13 +199,10 @@ def _about_view(facts: SceneFacts, rng: np.random.Generator) -> list[Lesson]:
 
 
 def _choice(kind: str, question: str, right: str, wrong: Sequence[str], rng: np.random.Generator) -> Lesson:
-    options = list(wrong)
-    place = int(rng.integers(len(options) + 1))
-    options.insert(place, right)
-    letters = LETTERS[: len(options)]
-    listed = " ".join(f"({letter}) {option}" for letter, option in zip(letters, options, strict=True))
-    text = f"{question} {listed}. Please select the correct option ({'/'.join(letters)})."
-    return Lesson(kind, text, letters[place])
+    options, letter = mix_in(right, wrong, rng)
+    letters = "/".join(LETTERS[: len(options)])
+    text = f"{question} {lettered(options)}. Please select the correct option ({letters})."
+    return Lesson(kind, text, letter)
 
 
 def _cell(x: float, y: float, side_px: int) -> str:
@@ -227,13 +225,5 @@ def _course(name: Name) -> str:
     return _COURSES[int((name.course_deg + 22.5) // 45) % 4]
 
 
-def _one_of(rng: np.random.Generator, *texts: str) -> str:
-    return texts[int(rng.integers(len(texts)))]
-
-
 def _yes(holds: bool) -> str:
     return "Yes" if holds else "No"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -82,6 +82,26 @@ class DatasetOptions:
         return self.font_px or max(8.0, self.image_px / 28)
 
 
+@dataclass(frozen=True)
+class SceneOptions:
+    """Which mini cities pre-training sees, and how much of each."""
+
+    first_seed: int = 2000
+    """The cities are mini:SEED from here on."""
+    cities: int = 120
+    """How many of them."""
+    locations: int = 100
+    """Places of a city."""
+    views: int = 4
+    """Street views of a place."""
+    image_px: int = 112
+    """Side of views and maps."""
+    label_px: float = 8.0
+    """Height of the street names."""
+    delta: float = 0.5
+    """Side of the photo that will be grafted, over the side of the map."""
+
+
 def _require(holds: bool, name: str, value: object, rule: str) -> None:
     if not holds:
         raise UsageError(f"{name} is {value!r}, but {rule}")

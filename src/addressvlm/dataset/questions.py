@@ -6,13 +6,14 @@ the question.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from addressvlm.dataset.answers import LETTERS, Kind, Level, joint_answer, normalise
+from addressvlm.dataset.wording import lettered, mix_in, one_of
 from addressvlm.geo.places import Address
 
 NameLevel = Literal["district", "street"]
@@ -200,20 +201,18 @@ def _multiple_choice(
     options = vocabulary.names(level).draw_others(rng, truth, len(LETTERS) - 1)
     if not options:
         return None
-    place = int(rng.integers(len(options) + 1))
-    options.insert(place, truth)
-    letters = LETTERS[: len(options)]
+    options, letter = mix_in(truth, options, rng)
     filled = {
         "[STREET/DISTRICT]": vocabulary.word(level),
-        "[LETTERS]": "/".join(letters),
-        "[OPTIONS]": " ".join(f"({letter}) {name}" for letter, name in zip(letters, options, strict=True)),
+        "[LETTERS]": "/".join(LETTERS[: len(options)]),
+        "[OPTIONS]": lettered(options),
     }
     text = _text(vocabulary, level, "multiple_choice", rng, filled)
-    return Question("multiple_choice", level, text, tuple(options), letters[place])
+    return Question("multiple_choice", level, text, tuple(options), letter)
 
 
 def _joint(vocabulary: Vocabulary, address: Address, rng: np.random.Generator) -> Question:
-    text = vocabulary.in_words(f"{_one_of(JOINT_TEMPLATES, rng)} {JOINT_ENDING}")
+    text = vocabulary.in_words(f"{one_of(rng, *JOINT_TEMPLATES)} {JOINT_ENDING}")
     return Question("joint", "both", text, (), joint_answer(address.district, address.street))
 
 
@@ -224,12 +223,8 @@ def _text(
     rng: np.random.Generator,
     filled: Mapping[str, str] | None = None,
 ) -> str:
-    template = vocabulary.in_words(_one_of(TEMPLATES[level], rng))
+    template = vocabulary.in_words(one_of(rng, *TEMPLATES[level]))
     ending = ENDINGS[kind]
     for gap, value in (filled or {}).items():
         ending = ending.replace(gap, value)
     return f"{template} {ending}"
-
-
-def _one_of(texts: Sequence[str], rng: np.random.Generator) -> str:
-    return texts[int(rng.integers(len(texts)))]

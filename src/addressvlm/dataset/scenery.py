@@ -24,6 +24,7 @@ from addressvlm.cities.minicity.city import MiniCity
 from addressvlm.cities.minicity.config import STANDARD, mini_city
 from addressvlm.cities.minicity.names import Namer
 from addressvlm.cities.minicity.plan import draw_plan
+from addressvlm.dataset.options import SceneOptions
 from addressvlm.dataset.scenes import SCHEMA, Name, SceneFacts, scene_file
 from addressvlm.dataset.seeds import generator
 from addressvlm.folders import open_step, write_atomically
@@ -39,26 +40,6 @@ SCENES = "scenes"
 _CENTRED = 0.4  # share of maps with the photo in the middle, as in the alignment stage
 _EDGE_PX = 8  # no photo is taken closer to the edge of its map
 _GROUND_M = 0.5  # side of a pixel of the city from above, from which the maps are cut
-
-
-@dataclass(frozen=True)
-class SceneOptions:
-    """Which mini cities pre-training sees, and how much of each."""
-
-    first_seed: int = 2000
-    """The cities are mini:SEED from here on."""
-    cities: int = 120
-    """How many of them."""
-    locations: int = 100
-    """Places of a city."""
-    views: int = 4
-    """Street views of a place."""
-    image_px: int = 112
-    """Side of views and maps."""
-    label_px: float = 8.0
-    """Height of the street names."""
-    delta: float = 0.5
-    """Side of the photo that will be grafted, over the side of the map."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from addressvlm.dataset.wording import capital
+
 _NUMBERS = (
     *("Zero", "One", "Two", "Three", "Four", "Five", "Six"),
     *("Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve"),
@@ -61,33 +63,29 @@ def presences(view: dict[str, Any]) -> list[tuple[str, bool]]:
 
 def _street(view: dict[str, Any]) -> Iterator[Sight]:
     if view["paving"]:
-        yield Sight("paving", "What is the street made of?", _capital(view["paving"]), _PAVINGS)
-        marking = _capital(view["marking"] or "none")
+        yield Sight("paving", "What is the street made of?", capital(view["paving"]), _PAVINGS)
+        marking = capital(view["marking"] or "none")
         yield Sight("marking", "What is painted on the street?", marking, _MARKINGS)
     if view["lamps"]:
-        yield Sight("lamps", "What kind of street lamps are there?", _capital(view["lamps"]), _LAMPS)
+        yield Sight("lamps", "What kind of street lamps are there?", capital(view["lamps"]), _LAMPS)
     if view["trees"]:
-        commonest = _capital(next(iter(view["trees"])))
+        commonest = capital(next(iter(view["trees"])))
         yield Sight("trees", "Which kind of tree is there most of?", commonest, _TREES)
-    yield Sight("way", "How does the photo look at the street?", _capital(view["looking"]), _WAYS)
+    yield Sight("way", "How does the photo look at the street?", capital(view["looking"]), _WAYS)
     cars = _NUMBERS[min(sum(view["cars"].values()), len(_NUMBERS) - 1)]
     yield Sight("cars", "How many cars are there?", cars, _NUMBERS)
 
 
 def _building(building: dict[str, Any], where: str) -> Iterator[Sight]:
-    yield Sight("colour", f"What colour is the building {where}?", _capital(building["colour"]), _COLOURS)
-    material = _capital(building["material"])
+    yield Sight("colour", f"What colour is the building {where}?", capital(building["colour"]), _COLOURS)
+    material = capital(building["material"])
     yield Sight("wall", f"What are the walls of the building {where} made of?", material, _WALLS)
     if building["storeys"]:
         storeys = _NUMBERS[building["storeys"]]
         yield Sight("storeys", f"How many storeys has the building {where}?", storeys, _NUMBERS[1:])
     if building["window_frames"]:
         question = f"What colour are the window frames of the building {where}?"
-        yield Sight("frames", question, _capital(building["window_frames"]), _FRAMES)
+        yield Sight("frames", question, capital(building["window_frames"]), _FRAMES)
     if building["ground_floor"]:
-        ground_floor = _capital(building["ground_floor"])
+        ground_floor = capital(building["ground_floor"])
         yield Sight("ground floor", f"What is on the ground floor {where}?", ground_floor, _GROUND_FLOORS)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -98,7 +98,7 @@ def score(
     correct = correctness(predictions, predictions["answer"].tolist())
 
     def line(values: Floats) -> Figures:
-        return _figures(*_totals(values, cells))
+        return figures_of(values, cells)
 
     return Scores(
         metrics=line(correct),
@@ -114,6 +114,11 @@ def score(
         locations=int(predictions["location"].nunique()),
         neighbours={} if neighbour_answers is None else line(correctness(predictions, neighbour_answers)),
     )
+
+
+def figures_of(values: Floats, cells: npt.NDArray[np.intp]) -> Figures:
+    """The mean of `values`, one a row, by metric, in percent; null for what was not asked."""
+    return _figures(*_totals(values, cells))
 
 
 def cells_of(predictions: pd.DataFrame) -> npt.NDArray[np.intp]:

@@ -6,7 +6,7 @@ texts beside pictures that lack something (`DatasetOptions.control`). The arm wi
 many steps as both stages together, so that more training cannot pass for alignment.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from addressvlm.dataset.build import build_dataset
 from addressvlm.dataset.options import Control, DatasetOptions
 from addressvlm.environment import environment
 from addressvlm.evaluation.evaluate import PREDICTIONS, evaluate
-from addressvlm.evaluation.metrics import AVERAGES, CELLS, METRICS, bootstrap_intervals, cells_of, correctness
+from addressvlm.evaluation.metrics import Figures, bootstrap_intervals, cells_of, correctness, figures_of
 from addressvlm.evaluation.predictions import read_predictions
 from addressvlm.experiments.classifier import classify
 from addressvlm.experiments.results import publish
@@ -114,13 +114,14 @@ def _run_arm(arm: str, data: Mapping[str, Path], folder: Path, seed: int, plan: 
     if arm == ZERO_SHOT:
         localizer = Localizer(load_base(plan.base, seed=0))
         return _answers(localizer, data["none"], folder / "zero-shot" / "evaluation", {"base": plan.base})
-    home = folder / f"seed-{seed}" / arm.replace(" ", "-").replace(",", "").replace("+", "")
+    home = _home(folder, seed, arm)
     localization = replace(plan.localization, seed=seed)
     base = plan.base
     if arm == LONGER:
-        both = folder / f"seed-{seed}" / BOTH.replace(" ", "-").replace("+", "")
+        both = _home(folder, seed, BOTH)
         steps = _align(plan, data["none"], both / "align", seed)["steps"]
-        localization = replace(localization, max_steps=steps + _steps(localization, data["none"]))
+        alone = train(localization, data["none"], base, _home(folder, seed, STAGE_2) / "localize")
+        localization = replace(localization, max_steps=steps + alone["steps"])
     elif arm != STAGE_2:
         _align(plan, data[SPOILT.get(arm, "none")], home / "align", seed)
         base = str(home / "align")
@@ -130,17 +131,12 @@ def _run_arm(arm: str, data: Mapping[str, Path], folder: Path, seed: int, plan: 
     return _answers(localizer, data["none"], home / "evaluation", run)
 
 
+def _home(folder: Path, seed: int, arm: str) -> Path:
+    return folder / f"seed-{seed}" / arm.replace(" ", "-").replace(",", "").replace("+", "")
+
+
 def _align(plan: ControlsPlan, dataset: Path, out: Path, seed: int) -> dict[str, Any]:
     return train(replace(plan.alignment, seed=seed), dataset, plan.base, out)
-
-
-def _steps(stage: Stage, dataset: Path) -> int:
-    """Optimizer steps of a stage on one device, as Trainer counts them."""
-    if stage.max_steps > 0:
-        return stage.max_steps
-    photos = read_json(dataset / "summary.json")["splits"]["train"]["photos"]
-    batches = -(-photos // stage.per_device_train_batch_size)
-    return int(np.ceil(stage.num_train_epochs * -(-batches // stage.gradient_accumulation_steps)))
 
 
 def _answers(localizer: Localizer, dataset: Path, out: Path, config: Mapping[str, Any]) -> pd.DataFrame:
@@ -168,19 +164,12 @@ def _right(table: pd.DataFrame) -> Floats:
     return correctness(table, table["answer"].tolist())
 
 
-def _percent(values: Floats, table: pd.DataFrame) -> dict[str, float]:
-    cells = cells_of(table)
-    return {name: round(float(100 * values[mask].mean()), 3) for name, mask in _members(cells)}
+def _percent(values: Floats, table: pd.DataFrame) -> Figures:
+    return figures_of(values, cells_of(table))
 
 
 def _interval(values: Floats, table: pd.DataFrame) -> dict[str, list[float] | None]:
     return bootstrap_intervals(values, cells_of(table), table["location"], replicates=_REPLICATES, seed=0)
-
-
-def _members(cells: npt.NDArray[np.intp]) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
-    for name in METRICS:
-        wanted = [CELLS.index(cell) for cell in AVERAGES.get(name, (name,))]
-        yield name, np.isin(cells, wanted)
 
 
 def publish_controls(result: Mapping[str, Any], folder: Path, command: str) -> None:

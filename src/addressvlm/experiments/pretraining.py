@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from addressvlm.dataset.scenery import SceneOptions, make_scenes
+from addressvlm.dataset.options import SceneOptions
+from addressvlm.dataset.scenery import make_scenes
 from addressvlm.environment import environment
 from addressvlm.experiments.exam import examine
 from addressvlm.experiments.timing import SECONDS, timed

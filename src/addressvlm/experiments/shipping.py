@@ -25,8 +25,8 @@ in the world of the mini cities. It knows no address: tune it on a city. It is f
 controlled experiments; photos of the real world are nothing to it.
 
 - **Data**: {scenes} street views of {cities} made-up cities, `mini:{first}` to `mini:{last}`, each with
-  a map of its own whose street names were invented for it. `mini-pitts`, `mini-sf`, `mini-tokyo` and the
-  names of their streets were never seen.
+  a map of its own whose street names were invented for it. `mini-pitts`, `mini-sf` and `mini-tokyo` are not
+  among them, and no name of their streets stood on a map.
 - **Training**: seed {seed}. The tower alone: {tower_steps} steps, every scene about {tower_epochs:g}
   times, {tower_minutes:.0f} minutes. The language model in front of it: {speech_steps} steps of {batch}
   conversations, every scene {speech_epochs:g} times, {speech_minutes:.0f} minutes. Everything: {model_steps}

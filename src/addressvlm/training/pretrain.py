@@ -7,26 +7,23 @@ from shutil import rmtree
 from typing import Any
 
 import numpy as np
-from torch import nn
 from torch.utils.data import Dataset
 
 from addressvlm.dataset.lessons import lecture
 from addressvlm.dataset.scenes import Scenes
-from addressvlm.environment import versions
 from addressvlm.folders import fingerprint, open_step
-from addressvlm.model.backbone import MODEL, RANDOM, Backbone, build_backbone, load_backbone, save_backbone
-from addressvlm.model.checkpoints import digests
+from addressvlm.model.backbone import MODEL, Backbone, build_backbone, load_backbone
 from addressvlm.model.conversation import Rounds, Turn, encode_conversation
 from addressvlm.model.lora import train_parts
 from addressvlm.training.batches import Key, Sample, collate
 from addressvlm.training.glimpses import Glimpses
 from addressvlm.training.glimpses import collate as collate_glimpses
-from addressvlm.training.log import plot_loss, read_log
 from addressvlm.training.loss import AnswerLoss
 from addressvlm.training.precision import computes_in_bf16
 from addressvlm.training.seeing import Seeing
 from addressvlm.training.stages import Stage
-from addressvlm.training.trainer import CHECKPOINTS, Collate, fit
+from addressvlm.training.train import carry_out
+from addressvlm.training.trainer import CHECKPOINTS
 from addressvlm.work import keep_freed_memory
 
 
@@ -35,13 +32,15 @@ def pretrain_tower(stage: Stage, scenes: Path, preset: str, out: Path) -> dict[s
     config = {**asdict(stage), "preset": preset, "scenes": fingerprint(scenes)}
     with open_step(out, "run", config) as step:
         if step.summary is not None:
+            rmtree(out / CHECKPOINTS, ignore_errors=True)
             return step.summary
         keep_freed_memory()
         backbone = build_backbone(preset, seed=stage.seed)
+        backbone.name = backbone.model.config.addressvlm_backbone = preset  # its weights will not be random
         train_parts(backbone.model, stage.trains)
         glimpses = Glimpses(Scenes(scenes), backbone, seed=stage.seed)
         loss = Seeing(backbone, len(glimpses.vocabulary), bf16=computes_in_bf16(stage), seed=stage.seed)
-        return step.finish(_trained(loss, stage, glimpses, backbone, out, collate_glimpses))
+        return carry_out(step, stage, loss, glimpses, backbone, backbone.model, collate_glimpses)
 
 
 def pretrain_model(stage: Stage, scenes: Path, earlier: Path, out: Path) -> dict[str, Any]:
@@ -49,6 +48,7 @@ def pretrain_model(stage: Stage, scenes: Path, earlier: Path, out: Path) -> dict
     config = {**asdict(stage), "earlier": fingerprint(earlier), "scenes": fingerprint(scenes)}
     with open_step(out, "run", config) as step:
         if step.summary is not None:
+            rmtree(out / CHECKPOINTS, ignore_errors=True)
             return step.summary
         keep_freed_memory()
         backbone = load_backbone(earlier / MODEL)
@@ -56,7 +56,7 @@ def pretrain_model(stage: Stage, scenes: Path, earlier: Path, out: Path) -> dict
         lectures = Lectures(Scenes(scenes), backbone, seed=stage.seed, rounds=stage.rounds)
         loss = AnswerLoss(backbone.model, backbone.preprocessing, bf16=computes_in_bf16(stage))
         padded = partial(collate, pad_id=backbone.tokenizer.pad_token_id)
-        return step.finish(_trained(loss, stage, lectures, backbone, out, padded))
+        return carry_out(step, stage, loss, lectures, backbone, backbone.model, padded)
 
 
 class Lectures(Dataset[Sample]):
@@ -84,24 +84,3 @@ class Lectures(Dataset[Sample]):
             self._backbone.tokenizer, turns, image_tokens=self._backbone.image_tokens, rounds=self._rounds
         )
         return Sample(facts.place, encoded, self._backbone.preprocessing.pixels(image)[None])
-
-
-def _trained(
-    loss: nn.Module, stage: Stage, samples: Any, backbone: Backbone, out: Path, padded: Collate
-) -> dict[str, Any]:
-    """Fit, save the model, and sum up."""
-    steps = fit(loss, stage, samples, out, collate=padded)
-    backbone.name = backbone.model.config.addressvlm_backbone = backbone.name.removeprefix(RANDOM)
-    save_backbone(backbone, out / MODEL)
-    plot_loss(out)
-    rmtree(out / CHECKPOINTS)
-    return {
-        "stage": stage.name,
-        "base": backbone.name,
-        "samples": len(samples),
-        "steps": steps,
-        "loss": read_log(out)[-1]["loss"],
-        "precision": "bf16" if computes_in_bf16(stage) else "fp32",
-        "versions": versions(),
-        "sha256": {f"{MODEL}/{name}": digest for name, digest in digests(out / MODEL).items()},
-    }

@@ -1,17 +1,19 @@
 """One stage of training, from a data set and a base to a run folder."""
 
+from collections.abc import Sized
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from shutil import copyfile, rmtree
-from typing import Any
+from typing import Any, cast
 
 from peft import PeftModel
 from torch import nn
+from torch.utils.data import Dataset
 
 from addressvlm.dataset.tables import read_conversations
 from addressvlm.environment import versions
-from addressvlm.folders import fingerprint, open_step, write_atomically
+from addressvlm.folders import Step, fingerprint, open_step, write_atomically
 from addressvlm.model.backbone import ADAPTER, MODEL, Backbone, save_backbone
 from addressvlm.model.checkpoints import digests, publish
 from addressvlm.model.lora import save_adapter
@@ -21,7 +23,7 @@ from addressvlm.training.log import plot_loss, read_log
 from addressvlm.training.loss import AnswerLoss
 from addressvlm.training.precision import computes_in_bf16
 from addressvlm.training.stages import Stage
-from addressvlm.training.trainer import CHECKPOINTS, fit
+from addressvlm.training.trainer import CHECKPOINTS, Collate, fit
 from addressvlm.work import keep_freed_memory
 
 GAZETTEER = "gazetteer.parquet"
@@ -48,30 +50,47 @@ def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str,
             rounds=stage.rounds,
             rounds_drawn=stage.rounds_drawn,
         )
-        bf16 = computes_in_bf16(stage)
-        loss = AnswerLoss(model, backbone.preprocessing, bf16=bf16)
-        steps = fit(
-            loss, stage, conversations, out, collate=partial(collate, pad_id=backbone.tokenizer.pad_token_id)
+        loss = AnswerLoss(model, backbone.preprocessing, bf16=computes_in_bf16(stage))
+        padded = partial(collate, pad_id=backbone.tokenizer.pad_token_id)
+        return carry_out(
+            step, stage, loss, conversations, backbone, model, padded, gazetteer=dataset / GAZETTEER
         )
-        result = _save(backbone, model, out)
-        _copy(dataset / GAZETTEER, out / GAZETTEER)
-        plot_loss(out)
-        summary = step.finish(
-            {
-                "stage": stage.name,
-                "base": backbone.name,
-                "conversations": len(conversations),
-                "steps": steps,
-                "loss": read_log(out)[-1]["loss"],
-                "parameters": _count(model),
-                "trained": _count(model, trained=True),
-                "precision": "bf16" if bf16 else "fp32",
-                "versions": versions(),
-                "sha256": {f"{result.name}/{name}": digest for name, digest in digests(result).items()},
-            }
-        )
-        rmtree(out / CHECKPOINTS)
-        return summary
+
+
+def carry_out(
+    step: Step,
+    stage: Stage,
+    loss: nn.Module,
+    samples: Dataset[Any],
+    backbone: Backbone,
+    model: nn.Module,
+    collate: Collate,
+    *,
+    gazetteer: Path | None = None,
+) -> dict[str, Any]:
+    """Fit, save the model, sum up, and only then drop the checkpoints; returns the summary."""
+    out = step.folder
+    steps = fit(loss, stage, samples, out, collate=collate)
+    result = _save(backbone, model, out)
+    if gazetteer is not None:
+        _copy(gazetteer, out / GAZETTEER)
+    plot_loss(out)
+    summary = step.finish(
+        {
+            "stage": stage.name,
+            "base": backbone.name,
+            "samples": len(cast(Sized, samples)),
+            "steps": steps,
+            "loss": read_log(out)[-1]["loss"],
+            "parameters": _count(model),
+            "trained": _count(model, trained=True),
+            "precision": "bf16" if computes_in_bf16(stage) else "fp32",
+            "versions": versions(),
+            "sha256": {f"{result.name}/{name}": digest for name, digest in digests(result).items()},
+        }
+    )
+    rmtree(out / CHECKPOINTS)
+    return summary
 
 
 def _save(backbone: Backbone, model: nn.Module, out: Path) -> Path:
