@@ -26,13 +26,24 @@ def test_cells_lie_on_the_ink(seed: int) -> None:
     assert (page.letters[ink] > 0).mean() > 0.9
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_the_middle_of_a_letter_lies_in_its_cell(seed: int) -> None:
+    page = written(["Wexbury Mdl"], seed, font_px=12)
+    (word,) = page.words
+    assert len(word.middles) == len(word.word)
+    for letter, (x, y) in zip(word.word, word.middles, strict=True):
+        if letter != " ":
+            assert page.letters[int(y), int(x)] == ALPHABET.index(letter) + 1
+
+
 def test_words_do_not_overlap_and_one_without_room_is_left_out() -> None:
     page = written(["Fenwick Avenue"] * 30, 0)
     assert 1 < len(page.words) < 30
-    for index, (left, top, right, bottom) in enumerate(page.boxes):
+    boxes = [word.box for word in page.words]
+    for index, (left, top, right, bottom) in enumerate(boxes):
         assert 0 <= left < right <= 112
         assert 0 <= top < bottom <= 112
-        for other in page.boxes[index + 1 :]:
+        for other in boxes[index + 1 :]:
             assert left >= other[2] or other[0] >= right or top >= other[3] or other[1] >= bottom
 
 

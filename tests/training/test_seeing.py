@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from addressvlm.training.glimpses import UNKNOWN, Glimpse, collate
+from addressvlm.training.glimpses import Glimpse, collate
+from addressvlm.training.reading import TOKENS, UNKNOWN
 from addressvlm.training.seeing import contrast, contrast_with
 
 
@@ -37,7 +38,7 @@ def glimpse(road: int) -> Glimpse:
         quarters=np.array([0, 0]),
         attributes=np.zeros((2, 5), np.float32),
         letters=np.full((2, 1, 6), UNKNOWN),
-        words=np.full((2, 1, 8), UNKNOWN),
+        tokens=np.full((2, 1, TOKENS), UNKNOWN),
         places=np.array([UNKNOWN, 0]),
         spots=np.array([0, UNKNOWN]),
     )

@@ -16,7 +16,7 @@ import typer
 from addressvlm.cli.fields import options_of
 from addressvlm.dataset.options import DatasetOptions, SceneOptions
 from addressvlm.errors import AddressVLMError, InterruptedJob, UsageError
-from addressvlm.training.stages import EVERYTHING, SEEING, SPEAKING, Stage
+from addressvlm.training.stages import EVERYTHING, READING, SEEING, SPEAKING, Stage
 
 app = typer.Typer(
     help="From GPS-tagged street photos of a city to a model that tells the address of a new photo.",
@@ -185,6 +185,9 @@ def train_pretrain(
     out: Out,
     preset: Annotated[str, typer.Option(help="The base to make: mini or mini-siglip.")] = "mini",
     cities: Annotated[int, typer.Option(help="Mini cities to learn from.")] = SceneOptions.cities,
+    reading_epochs: Annotated[
+        float, typer.Option(help="Times the vision tower reads every page.")
+    ] = READING.num_train_epochs,
     seeing_epochs: Annotated[
         float, typer.Option(help="Times the vision tower sees every scene.")
     ] = SEEING.num_train_epochs,
@@ -210,6 +213,7 @@ def train_pretrain(
     plan = PretrainingPlan(
         preset=preset,
         scenes=SceneOptions(cities=cities),
+        reading=dataclasses.replace(READING, num_train_epochs=reading_epochs),
         seeing=dataclasses.replace(SEEING, num_train_epochs=seeing_epochs),
         speaking=dataclasses.replace(SPEAKING, num_train_epochs=speaking_epochs),
         everything=dataclasses.replace(EVERYTHING, num_train_epochs=everything_epochs),

@@ -76,7 +76,7 @@ def _make_city(options: SceneOptions, out: Path, seed: int) -> int:
 
 
 def _row(scene: Scene) -> dict[str, Any]:
-    words = [{"word": word, "box": box} for word, box in zip(scene.page.words, scene.page.boxes, strict=True)]
+    words = [asdict(word) for word in scene.page.words]
     return {
         **{name: jpeg(getattr(scene, name)) for name in ("view", "plain", "named")},
         "page": jpeg(scene.page.image),

@@ -33,12 +33,14 @@ SCHEMA = pa.schema([*((name, pa.binary()) for name in _STORED), ("facts", pa.str
 class Name:
     """A street name on a map: where it stands (left, top, right, bottom in pixels), and how its street runs.
 
-    `course_deg` is the direction of the street in [0, 180): 0 is north to south, 90 west to east.
+    `course_deg` is the direction of the street in [0, 180): 0 is north to south, 90 west to east. `middles`
+    are those of the characters, in pixels, where they are known: on pages.
     """
 
     name: str
     box: tuple[int, int, int, int]
     course_deg: float
+    middles: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,10 @@ class Scenes:
     def facts(self, index: int) -> SceneFacts:
         """What is known about a scene."""
         stored: dict[str, Any] = json.loads(self._table["facts"][index].as_py())
-        page = [Name(entry["word"], tuple(entry["box"]), 0.0) for entry in stored.pop("page")]
+        page = [
+            Name(entry["word"], tuple(entry["box"]), 0.0, tuple(map(tuple, entry["middles"])))
+            for entry in stored.pop("page")
+        ]
         names = [
             Name(entry["name"], tuple(entry["box"]), entry["course_deg"]) for entry in stored.pop("names")
         ]

@@ -11,8 +11,11 @@ from addressvlm.experiments.exam import examine
 from addressvlm.experiments.timing import SECONDS, timed
 from addressvlm.folders import SUMMARY, fingerprint, open_step, read_json
 from addressvlm.inference.localizer import Localizer
-from addressvlm.training.pretrain import pretrain_model, pretrain_tower
-from addressvlm.training.stages import EVERYTHING, SEEING, SPEAKING, Stage
+from addressvlm.training.pretrain import pretrain
+from addressvlm.training.stages import EVERYTHING, READING, SEEING, SPEAKING, Stage
+
+# The folders of the training runs and the fields of the plan that say how, in their order.
+RUNS = {"reader": "reading", "tower": "seeing", "speech": "speaking", "model": "everything"}
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class PretrainingPlan:
     preset: str = "mini"
     scenes: SceneOptions = SceneOptions()
     exam: SceneOptions = SceneOptions(first_seed=900_000, cities=8, locations=30, views=2)
+    reading: Stage = READING
     seeing: Stage = SEEING
     speaking: Stage = SPEAKING
     everything: Stage = EVERYTHING
@@ -31,23 +35,22 @@ class PretrainingPlan:
 def run_pretraining(
     out: Path, *, seed: int = 0, workers: int | None = None, plan: PretrainingPlan | None = None
 ) -> dict[str, Any]:
-    """Render scenes, train tower, speech and everything, examine; a rerun continues. Returns the summary."""
+    """Render scenes, train in four runs, examine; a rerun continues. Returns the summary."""
     plan = plan or PretrainingPlan()
     with open_step(out, "pretraining", {**asdict(plan), "seed": seed}) as step:
         if step.summary is not None:
             return step.summary
-        scenes, exam, *runs = (out / name for name in ("scenes", "exam", "tower", "speech", "model"))
-        tower, speech, model = runs
+        scenes, exam = out / "scenes", out / "exam"
         with timed(out, "scenes"):
             made = make_scenes(plan.scenes, scenes, workers=workers)
         with timed(out, "exam"):
             make_scenes(plan.exam, exam, workers=workers)
-        with timed(out, "tower"):
-            pretrain_tower(replace(plan.seeing, seed=seed), scenes, plan.preset, tower)
-        with timed(out, "speech"):
-            pretrain_model(replace(plan.speaking, seed=seed), scenes, tower, speech)
-        with timed(out, "model"):
-            pretrain_model(replace(plan.everything, seed=seed), scenes, speech, model)
+        start: str | Path = plan.preset
+        for name, stage in RUNS.items():
+            with timed(out, name):
+                pretrain(replace(getattr(plan, stage), seed=seed), scenes, start, out / name)
+            start = out / name
+        model = out / "model"
         marks = examine(Localizer.load(model), exam, scenes=plan.examined)
         return step.finish(
             {
@@ -55,7 +58,7 @@ def run_pretraining(
                 "seed": seed,
                 "scenes": made,
                 "run": fingerprint(model),
-                "steps": {run.name: read_json(run / SUMMARY)["steps"] for run in runs},
+                "steps": {name: read_json(out / name / SUMMARY)["steps"] for name in RUNS},
                 "exam": marks,
                 "seconds": read_json(out / SECONDS),
                 **environment(),

@@ -7,6 +7,7 @@ import torch
 from matplotlib.figure import Figure
 
 from addressvlm.errors import AddressVLMError
+from addressvlm.experiments.pretraining import RUNS
 from addressvlm.experiments.results import made
 from addressvlm.folders import read_json, require_complete, write_json
 from addressvlm.model.backbone import MODEL, load_backbone, save_backbone
@@ -15,7 +16,7 @@ from addressvlm.training.log import read_log
 
 CARD, CURVES = "README.md", "curves.png"
 MOST_BYTES = 16_000_000
-_PARTS = ("letters", "words", "places", "roads", "above", "quarters", "attributes")
+_PARTS = ("letters", "tokens", "places", "roads", "above", "quarters", "attributes")
 
 CARD_TEXT = """\
 # The base of the preset `{preset}`
@@ -27,10 +28,11 @@ controlled experiments; photos of the real world are nothing to it.
 - **Data**: {scenes} street views of {cities} made-up cities, `mini:{first}` to `mini:{last}`, each with
   a map of its own whose street names were invented for it. `mini-pitts`, `mini-sf` and `mini-tokyo` are not
   among them, and no name of their streets stood on a map.
-- **Training**: seed {seed}. The tower alone: {tower_steps} steps, every scene about {tower_epochs:g}
-  times, {tower_minutes:.0f} minutes. The language model in front of it: {speech_steps} steps of {batch}
-  conversations, every scene {speech_epochs:g} times, {speech_minutes:.0f} minutes. Everything: {model_steps}
-  steps, every scene {model_epochs:g} times, {model_minutes:.0f} minutes; {precision} arithmetic.
+- **Training**: seed {seed}. The tower alone learns letters: {reader_steps} steps, every page
+  {reader_epochs:g} times, {reader_minutes:.0f} minutes; then to see: {tower_steps} steps, every scene about
+  {tower_epochs:g} times, {tower_minutes:.0f} minutes. The language model in front of it: {speech_steps} steps
+  of {batch} conversations, every scene {speech_epochs:g} times, {speech_minutes:.0f} minutes. Everything:
+  {model_steps} steps, every scene {model_epochs:g} times, {model_minutes:.0f} minutes; {precision}.
 - **Made** {date} on {machine}, commit {commit}, by `{command}`.
 
 ![losses](curves.png)
@@ -67,16 +69,17 @@ def ship(pretraining: Path, folder: Path, command: str) -> Path:
 
 
 def draw_curves(pretraining: Path, path: Path) -> None:
-    """The losses of both parts over time."""
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    tower, speech, model = (read_log(pretraining / name) for name in ("tower", "speech", "model"))
-    for part in _PARTS:
-        left.plot(
-            [line["seconds"] / 60 for line in tower], [line[part] for line in tower], label=part, linewidth=1
-        )
+    """The losses of all runs over time."""
+    figure = Figure(figsize=(12, 3.2), layout="constrained")
+    first, left, right = figure.subplots(1, 3)
+    reader, tower, speech, model = (read_log(pretraining / name) for name in RUNS)
+    for panel, lines, parts in ((first, reader, _PARTS[:2]), (left, tower, _PARTS)):
+        for part in parts:
+            minutes = [line["seconds"] / 60 for line in lines]
+            panel.plot(minutes, [line[part] for line in lines], label=part, linewidth=1)
+        panel.legend(fontsize=7)
+    first.set(title="the tower reads", xlabel="minutes", ylabel="loss", yscale="log")
     left.set(title="the tower sees", xlabel="minutes", ylabel="weighted loss", yscale="log")
-    left.legend(fontsize=7)
     begun = 0.0
     for name, lines in (("in front of the tower", speech), ("everything", model)):
         minutes = [(begun + line["seconds"]) / 60 for line in lines]
@@ -104,7 +107,7 @@ def _card(
     config = read_json(pretraining / "config.json")
     scenes, exam = config["scenes"], config["exam"]
     runs: dict[str, Any] = {}
-    for name, stage in (("tower", "seeing"), ("speech", "speaking"), ("model", "everything")):
+    for name, stage in RUNS.items():
         runs[f"{name}_steps"] = summary["steps"][name]
         runs[f"{name}_epochs"] = config[stage]["num_train_epochs"]
         runs[f"{name}_minutes"] = read_log(pretraining / name)[-1]["seconds"] / 60

@@ -12,29 +12,24 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from addressvlm.dataset.attributes import attributes
-from addressvlm.dataset.scenes import Name, SceneFacts, Scenes
+from addressvlm.dataset.scenes import SceneFacts, Scenes
 from addressvlm.errors import UsageError
 from addressvlm.model.backbone import Backbone
-from addressvlm.model.conversation import encode_text
 from addressvlm.training.batches import Key
+from addressvlm.training.reading import LETTER_COLUMNS, LETTER_ROWS, TOKENS, UNKNOWN, Page, Pages
 
-UNKNOWN = -100
 ROADS = 16  # roads of a city in one sample, two scenes each
-LETTER_ROWS, LETTER_COLUMNS = 2, 3  # points of a patch at which its letters are asked
-WORD_TOKENS = 8  # tokens of a word that each of its patches knows
-_SLANTING_PX = 0.2  # a box as high and as wide as this share of the picture holds a slanting word
 _PAGES = 0.5  # share of the pictures that are pages to read from, not maps with a photo
 
-
-# A picture with its letters, words, place and spot.
-_Seen = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64], int, int]
+# A page, or a map as a page of which nothing is known, with its place and spot.
+_Seen = tuple[Page, int, int]
 
 
 @dataclass(frozen=True)
 class Glimpse:
     """Scenes of one city: two of each of some roads. n scenes, p patches a picture.
 
-    `letters` (n, p, rows·columns), `words` (n, p, WORD_TOKENS) and `places` (n) are UNKNOWN where nothing is
+    `letters` (n, p, rows·columns), `tokens` (n, p, TOKENS) and `places` (n) are UNKNOWN where nothing is
     asked; `spots` (n) is the patch of the place on a map without photo, or UNKNOWN; `attributes`
     (n, attributes) is 0 or 1.
     """
@@ -45,7 +40,7 @@ class Glimpse:
     quarters: npt.NDArray[np.int64]
     attributes: npt.NDArray[np.float32]
     letters: npt.NDArray[np.int64]
-    words: npt.NDArray[np.int64]
+    tokens: npt.NDArray[np.int64]
     places: npt.NDArray[np.int64]
     spots: npt.NDArray[np.int64]
 
@@ -56,12 +51,8 @@ class Glimpses(Dataset[Glimpse]):
     def __init__(self, scenes: Scenes, backbone: Backbone, *, seed: int):
         self._scenes = scenes
         self._backbone = backbone
+        self._pages = Pages(scenes, backbone)
         self._patch_px = int(backbone.model.config.vision_config.patch_size)
-        drawn_px, seen_px = scenes.letters(0).shape[0], backbone.preprocessing.size_px
-        if drawn_px != seen_px:
-            raise UsageError(
-                f"the scenes have {drawn_px} px, but {backbone.name} sees {seen_px}; make others"
-            )
         self._seed = seed
         # Parsed once: place and attributes of every scene.
         self._known = [(f.place, attributes(f.view)) for f in map(scenes.facts, range(len(scenes)))]
@@ -92,75 +83,44 @@ class Glimpses(Dataset[Glimpse]):
 
     def _glimpse(self, indices: Sequence[int], dice: np.random.Generator) -> Glimpse:
         facts = [self._scenes.facts(index) for index in indices]
+        is_page = dice.permutation(len(indices)) < _PAGES * len(indices)
         seen = [
-            self._page(i, f) if dice.random() < _PAGES else self._map(i, f)
-            for i, f in zip(indices, facts, strict=True)
+            self._page(index, fact) if paged else self._map(index, fact)
+            for index, fact, paged in zip(indices, facts, is_page, strict=True)
         ]
         known = np.zeros((len(indices), len(self.vocabulary)), np.float32)
         for row, index in zip(known, indices, strict=True):
             row[[self._column[name] for name in self._known[index][1] if name in self._column]] = 1
         return Glimpse(
             views=np.stack([self._pixels(self._scenes.picture(index, "view")) for index in indices]),
-            maps=np.stack([one[0] for one in seen]),
+            maps=np.stack([page.pixels for page, *_ in seen]),
             roads=_numbered([fact.road for fact in facts]),
             quarters=_numbered([fact.quarter for fact in facts]),
             attributes=known,
-            letters=np.stack([one[1] for one in seen]),
-            words=np.stack([one[2] for one in seen]),
-            places=np.array([one[3] for one in seen], np.int64),
-            spots=np.array([one[4] for one in seen], np.int64),
+            letters=np.stack([page.letters for page, *_ in seen]),
+            tokens=np.stack([page.tokens for page, *_ in seen]),
+            places=np.array([place for _, place, _ in seen], np.int64),
+            spots=np.array([spot for *_, spot in seen], np.int64),
         )
 
     def _page(self, index: int, facts: SceneFacts) -> _Seen:
-        picture = self._pixels(self._scenes.picture(index, "page"))
-        letters = self._scenes.letters(index).astype(np.int64)
-        return picture, self._letters(letters), self._words(facts.page), UNKNOWN, self._spot(facts)
+        return self._pages.page(index), UNKNOWN, self._spot(facts)
 
     def _map(self, index: int, facts: SceneFacts) -> _Seen:
         picture = self._scenes.picture(index, "grafted")
-        letters = np.full((self._side**2, LETTER_ROWS * LETTER_COLUMNS), UNKNOWN, np.int64)
+        letters, tokens = (
+            np.full((self._side**2, count), UNKNOWN, np.int64)
+            for count in (LETTER_ROWS * LETTER_COLUMNS, TOKENS)
+        )
         # In the middle there is nothing to find.
         centred = facts.at == (picture.width / 2, picture.height / 2)
         place = UNKNOWN if centred else self._spot(facts)
-        return self._pixels(picture), letters, self._words(facts.names), place, UNKNOWN
+        return Page(self._pixels(picture), letters, tokens), place, UNKNOWN
 
     def _spot(self, facts: SceneFacts) -> int:
         """The patch of the map on which the photo was taken."""
         column, row = (min(self._side - 1, int(value / self._patch_px)) for value in facts.at)
         return row * self._side + column
-
-    def _letters(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Letters at the points of every patch: (patches, points)."""
-        step = self._patch_px / np.array([LETTER_ROWS, LETTER_COLUMNS])
-        rows = ((np.arange(self._side * LETTER_ROWS) + 0.5) * step[0]).astype(int)
-        columns = ((np.arange(self._side * LETTER_COLUMNS) + 0.5) * step[1]).astype(int)
-        points = cells[np.ix_(rows, columns)]
-        patches = points.reshape(self._side, LETTER_ROWS, self._side, LETTER_COLUMNS).transpose(0, 2, 1, 3)
-        return patches.reshape(self._side**2, -1)
-
-    def _words(self, names: Sequence[Name]) -> npt.NDArray[np.int64]:
-        """Tokens of the word on a patch, filled up with the padding token: (patches, WORD_TOKENS)."""
-        words = np.full((self._side, self._side, WORD_TOKENS), UNKNOWN, np.int64)
-        for name in names:
-            tokens = np.full(WORD_TOKENS, self._backbone.tokenizer.pad_token_id)
-            ids = encode_text(self._backbone.tokenizer, name.name)[:WORD_TOKENS]
-            tokens[: len(ids)] = ids
-            left, top, right, bottom = name.box
-            if min(right - left, bottom - top) > _SLANTING_PX * self._backbone.preprocessing.size_px:
-                continue  # a slanting word leaves most of its box empty
-            columns, rows = (self._covered(*span) for span in ((left, right), (top, bottom)))
-            words[rows, columns] = tokens
-        return words.reshape(self._side**2, WORD_TOKENS)
-
-    def _covered(self, first: float, last: float) -> slice:
-        """The patches whose middle third a span meets."""
-        third = self._patch_px / 3
-        low = int(np.ceil((first - 2 * third) / self._patch_px))
-        high = int(np.floor((last - third) / self._patch_px)) + 1
-        if high <= low:
-            low = int((first + last) / 2 / self._patch_px)
-            high = low + 1
-        return slice(max(0, low), min(self._side, high))
 
     def _pixels(self, image: Image.Image) -> npt.NDArray[np.uint8]:
         return self._backbone.preprocessing.pixels(image)
@@ -188,7 +148,7 @@ def collate(glimpses: Sequence[Glimpse]) -> dict[str, Any]:
     """One batch: the fields of the glimpses one behind the other; no two cities share a road or a quarter."""
     batch = {
         name: torch.from_numpy(np.concatenate([getattr(glimpse, name) for glimpse in glimpses]))
-        for name in ("views", "maps", "attributes", "letters", "words", "places", "spots")
+        for name in ("views", "maps", "attributes", "letters", "tokens", "places", "spots")
     }
     for name in ("roads", "quarters"):
         groups = [getattr(glimpse, name) + 1000 * city for city, glimpse in enumerate(glimpses)]

@@ -1,4 +1,4 @@
-"""Pre-training of a mini model on scenes of many mini cities: first the tower sees, then the model speaks."""
+"""Pre-training of a mini model on scenes of many cities: the tower reads, then sees; the model speaks."""
 
 from dataclasses import asdict
 from functools import partial
@@ -7,6 +7,7 @@ from shutil import rmtree
 from typing import Any
 
 import numpy as np
+from torch import nn
 from torch.utils.data import Dataset
 
 from addressvlm.dataset.lessons import lecture
@@ -15,48 +16,54 @@ from addressvlm.folders import fingerprint, open_step
 from addressvlm.model.backbone import MODEL, Backbone, build_backbone, load_backbone
 from addressvlm.model.conversation import Rounds, Turn, encode_conversation
 from addressvlm.model.lora import train_parts
-from addressvlm.training.batches import Key, Sample, collate
+from addressvlm.training.batches import Key, Sample
+from addressvlm.training.batches import collate as collate_samples
 from addressvlm.training.glimpses import Glimpses
 from addressvlm.training.glimpses import collate as collate_glimpses
 from addressvlm.training.loss import AnswerLoss
 from addressvlm.training.precision import computes_in_bf16
+from addressvlm.training.reading import Pages, Reading
+from addressvlm.training.reading import collate as collate_pages
 from addressvlm.training.seeing import Seeing
 from addressvlm.training.stages import Stage
 from addressvlm.training.train import carry_out
-from addressvlm.training.trainer import CHECKPOINTS
+from addressvlm.training.trainer import CHECKPOINTS, Collate
 from addressvlm.work import keep_freed_memory
 
 
-def pretrain_tower(stage: Stage, scenes: Path, preset: str, out: Path) -> dict[str, Any]:
-    """Train the vision tower of a preset from random weights on; the rest of the model stays as it is."""
-    config = {**asdict(stage), "preset": preset, "scenes": fingerprint(scenes)}
+def pretrain(stage: Stage, scenes: Path, start: str | Path, out: Path) -> dict[str, Any]:
+    """Train on scenes, from the random weights of a preset or from an earlier run on; returns the summary."""
+    earlier = {"earlier": fingerprint(start)} if isinstance(start, Path) else {"preset": start}
+    config = {**asdict(stage), **earlier, "scenes": fingerprint(scenes)}
     with open_step(out, "run", config) as step:
         if step.summary is not None:
             rmtree(out / CHECKPOINTS, ignore_errors=True)
             return step.summary
         keep_freed_memory()
-        backbone = build_backbone(preset, seed=stage.seed)
-        backbone.name = backbone.model.config.addressvlm_backbone = preset  # its weights will not be random
+        if isinstance(start, Path):
+            backbone = load_backbone(start / MODEL)
+        else:
+            backbone = build_backbone(start, seed=stage.seed)
+            backbone.name = backbone.model.config.addressvlm_backbone = (
+                start  # its weights will not be random
+            )
         train_parts(backbone.model, stage.trains)
-        glimpses = Glimpses(Scenes(scenes), backbone, seed=stage.seed)
-        loss = Seeing(backbone, len(glimpses.vocabulary), bf16=computes_in_bf16(stage), seed=stage.seed)
-        return carry_out(step, stage, loss, glimpses, backbone, backbone.model, collate_glimpses)
+        loss, samples, collate = _learning(stage, backbone, Scenes(scenes))
+        return carry_out(step, stage, loss, samples, backbone, backbone.model, collate)
 
 
-def pretrain_model(stage: Stage, scenes: Path, earlier: Path, out: Path) -> dict[str, Any]:
-    """Train the model on lessons, from an earlier run of pre-training on."""
-    config = {**asdict(stage), "earlier": fingerprint(earlier), "scenes": fingerprint(scenes)}
-    with open_step(out, "run", config) as step:
-        if step.summary is not None:
-            rmtree(out / CHECKPOINTS, ignore_errors=True)
-            return step.summary
-        keep_freed_memory()
-        backbone = load_backbone(earlier / MODEL)
-        train_parts(backbone.model, stage.trains)
-        lectures = Lectures(Scenes(scenes), backbone, seed=stage.seed, rounds=stage.rounds)
-        loss = AnswerLoss(backbone.model, backbone.preprocessing, bf16=computes_in_bf16(stage))
-        padded = partial(collate, pad_id=backbone.tokenizer.pad_token_id)
-        return carry_out(step, stage, loss, lectures, backbone, backbone.model, padded)
+def _learning(stage: Stage, backbone: Backbone, scenes: Scenes) -> tuple[nn.Module, Dataset[Any], Collate]:
+    """The loss of a stage, its samples, and how they become a batch."""
+    bf16 = computes_in_bf16(stage)
+    if stage.name == "reading":
+        return Reading(backbone, bf16=bf16, seed=stage.seed), Pages(scenes, backbone), collate_pages
+    if stage.name == "seeing":
+        glimpses = Glimpses(scenes, backbone, seed=stage.seed)
+        seeing = Seeing(backbone, len(glimpses.vocabulary), bf16=bf16, seed=stage.seed)
+        return seeing, glimpses, collate_glimpses
+    lectures = Lectures(scenes, backbone, seed=stage.seed, rounds=stage.rounds)
+    padded = partial(collate_samples, pad_id=backbone.tokenizer.pad_token_id)
+    return AnswerLoss(backbone.model, backbone.preprocessing, bf16=bf16), lectures, padded
 
 
 class Lectures(Dataset[Sample]):

@@ -1,0 +1,186 @@
+"""Pre-training of the vision tower, first part: pages of words, until it knows every letter by sight.
+
+Each point of each patch has its own label, the letter that lies there, so a page teaches something wherever
+its words stand; a single answer for a whole picture teaches nothing for hours. Each patch also tells the
+tokens that begin in it: what the language model will copy. Reading comes first and alone: together with
+everything else that a tower learns it takes ten times as long. The heads are thrown away.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from addressvlm.dataset.scenes import LETTERS, Name, Scenes
+from addressvlm.errors import UsageError
+from addressvlm.model.backbone import Backbone
+from addressvlm.training.attention import use_plain_attention
+from addressvlm.training.batches import Key
+
+LETTER_ROWS, LETTER_COLUMNS = 2, 3  # points of a patch at which its letters are asked
+TOKENS = 3  # tokens that can begin in one patch
+UNKNOWN = -100
+_NO_LETTER_WEIGHT = 0.1  # most points have none
+_PATCHES_AT_ONCE = 256  # patches of a batch that are asked for their tokens: the vocabulary is wide
+_DEPTH = 96  # width in which tokens are told
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page as the tower sees it, (3, size, size), and what lies on each of its patches.
+
+    `letters` (patches, points) is 0 for none; `tokens` (patches, TOKENS) are those that begin there, filled
+    up with the padding token, or UNKNOWN where a patch has no letters.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    letters: npt.NDArray[np.int64]
+    tokens: npt.NDArray[np.int64]
+
+
+class Pages(Dataset[Page]):
+    """The page of every scene, once an epoch. Keys are (epoch, index).
+
+    Raises UsageError where the scenes have another size than the backbone's pictures.
+    """
+
+    def __init__(self, scenes: Scenes, backbone: Backbone):
+        self._scenes = scenes
+        self._backbone = backbone
+        self._patch_px = int(backbone.model.config.vision_config.patch_size)
+        drawn_px, seen_px = scenes.letters(0).shape[0], backbone.preprocessing.size_px
+        if drawn_px != seen_px:
+            raise UsageError(
+                f"the scenes have {drawn_px} px, but {backbone.name} sees {seen_px}; make others"
+            )
+
+    def __len__(self) -> int:
+        return len(self._scenes)
+
+    def __getitem__(self, key: Key) -> Page:
+        return self.page(key[1])
+
+    def page(self, scene: int) -> Page:
+        """The page of a scene."""
+        pixels = self._backbone.preprocessing.pixels(self._scenes.picture(scene, "page"))
+        letters = letters_of(self._scenes.letters(scene), self._patch_px)
+        side = pixels.shape[-1] // self._patch_px
+        tokens = tokens_of(self._scenes.facts(scene).page, self._backbone.tokenizer, self._patch_px, side)
+        tokens[~letters.any(axis=1)] = UNKNOWN
+        return Page(pixels, letters, tokens)
+
+
+def letters_of(cells: npt.NDArray[np.uint8], patch_px: int) -> npt.NDArray[np.int64]:
+    """Letters at the points of every patch, (patches, points), of a map of letters (height, width)."""
+    side = len(cells) // patch_px
+    rows, columns = (
+        ((np.arange(side * points) + 0.5) * patch_px / points).astype(int)
+        for points in (LETTER_ROWS, LETTER_COLUMNS)
+    )
+    points: npt.NDArray[np.int64] = cells[np.ix_(rows, columns)].astype(np.int64)
+    patches = points.reshape(side, LETTER_ROWS, side, LETTER_COLUMNS).transpose(0, 2, 1, 3)
+    return patches.reshape(side**2, -1)
+
+
+def tokens_of(
+    words: Sequence[Name], tokenizer: PreTrainedTokenizerBase, patch_px: int, side: int
+) -> npt.NDArray[np.int64]:
+    """The tokens that begin in each patch, (side², TOKENS): in the order of the words, the first ones."""
+    tokens = np.full((side * side, TOKENS), tokenizer.pad_token_id)
+    begun = np.zeros(side * side, int)
+    for word in words:
+        encoded = tokenizer(word.name, add_special_tokens=False, return_offsets_mapping=True)
+        for token, (start, end) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
+            first = start + (word.name[start:end].startswith(" ") and end > start + 1)
+            column, row = (min(side - 1, int(value / patch_px)) for value in word.middles[first])
+            patch = row * side + column
+            if begun[patch] < TOKENS:
+                tokens[patch, begun[patch]] = token
+                begun[patch] += 1
+    return tokens
+
+
+def collate(pages: Sequence[Page]) -> dict[str, torch.Tensor]:
+    """A batch: the fields of the pages, stacked."""
+    return {
+        name: torch.from_numpy(np.stack([getattr(page, name) for page in pages]))
+        for name in ("pixels", "letters", "tokens")
+    }
+
+
+class TowerFeatures(nn.Module):
+    """The vision tower of a backbone as a function from uint8 pictures to features of its patches."""
+
+    def __init__(self, backbone: Backbone, *, bf16: bool):
+        super().__init__()
+        self.tower = backbone.model.base_model.vision_tower
+        if not torch.cuda.is_available():
+            use_plain_attention(backbone.model)
+        self.width = int(backbone.model.config.vision_config.hidden_size)
+        self._preprocessing = backbone.preprocessing
+        self._bf16 = bf16
+        self._patches = backbone.image_tokens  # a class token in front is not among them
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(pictures, patches, width), float32, as the projector reads them."""
+        with torch.autocast(pixels.device.type, dtype=torch.bfloat16, enabled=self._bf16):
+            hidden = self.tower(pixel_values=self._preprocessing.normalise(pixels)).last_hidden_state
+        features: torch.Tensor = hidden[:, -self._patches :].float()
+        return features
+
+
+class PageLosses(nn.Module):
+    """What the patches of pages tell: their letters, and the tokens that begin in them."""
+
+    def __init__(self, width: int, vocabulary: int):
+        super().__init__()
+        self.letters = nn.Linear(width, LETTER_ROWS * LETTER_COLUMNS * (LETTERS + 1))
+        self.tokens = nn.Linear(width, TOKENS * _DEPTH)
+        self.vocabulary = nn.Linear(_DEPTH, vocabulary, bias=False)
+        weights = torch.ones(LETTERS + 1)
+        weights[0] = _NO_LETTER_WEIGHT
+        self._weights: torch.Tensor
+        self.register_buffer("_weights", weights, persistent=False)
+
+    def forward(
+        self, features: torch.Tensor, letters: torch.Tensor, tokens: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Cross-entropies of (n, patches, width) features: `letters` over all points, `tokens` over some."""
+        told = self.letters(features).flatten(0, 1).unflatten(-1, (-1, LETTERS + 1)).flatten(0, 1)
+        asked = (tokens[..., 0] != UNKNOWN).nonzero()
+        chosen = torch.randperm(len(asked), device="cpu")[:_PATCHES_AT_ONCE].to(asked.device)
+        where = asked[chosen].unbind(dim=1)
+        begun = functional.gelu(self.tokens(features[where]).unflatten(-1, (TOKENS, _DEPTH)))
+        return {
+            "letters": functional.cross_entropy(told, letters.flatten(), weight=self._weights),
+            "tokens": functional.cross_entropy(
+                self.vocabulary(begun).flatten(0, 1), tokens[where].flatten(), reduction="sum"
+            )
+            / max(1, tokens[where].numel()),
+        }
+
+
+class Reading(nn.Module):
+    """The loss of a batch of pages; `parts` are the losses of the last batch by name."""
+
+    def __init__(self, backbone: Backbone, *, bf16: bool, seed: int):
+        super().__init__()
+        self.features = TowerFeatures(backbone, bf16=bf16)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.page = PageLosses(self.features.width, len(backbone.tokenizer))
+        self.parts: dict[str, float] = {}
+
+    def forward(
+        self, pixels: torch.Tensor, letters: torch.Tensor, tokens: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """`loss` of a batch of `collate`, the sum of both."""
+        losses = self.page(self.features(pixels), letters, tokens)
+        self.parts = {name: round(float(loss.detach()), 4) for name, loss in losses.items()}
+        return {"loss": torch.stack(list(losses.values())).sum()}
