@@ -6,7 +6,7 @@ read and matched. On a street view they ask for what it shows. Answers come as i
 phrase, Yes or No, a letter, or whole sentences.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,17 +39,25 @@ class Lecture:
     lessons: tuple[Lesson, ...]
 
 
-# What is looked at, with its share: maps with a photo most of all.
-_PICTURES: dict[Picture, float] = {"grafted": 0.5, "view": 0.38, "page": 0.08, "plain": 0.04}
-_FAVOURITES = ("match", "describe")  # every other lecture has one of these
+# What is looked at, with its share: pages and maps until names can be read, then mostly maps with a photo.
+FIRST: Mapping[Picture, float] = {"page": 0.4, "named": 0.2, "grafted": 0.2, "view": 0.17, "plain": 0.03}
+LATER: Mapping[Picture, float] = {"page": 0.08, "grafted": 0.5, "view": 0.38, "plain": 0.04}
+_FAVOURITES = ("names", "match", "describe")  # every other lecture has one of these
 
 
-def lecture(facts: SceneFacts, other_names: Sequence[str], side_px: int, rng: np.random.Generator) -> Lecture:
+def lecture(
+    facts: SceneFacts,
+    other_names: Sequence[str],
+    side_px: int,
+    rng: np.random.Generator,
+    pictures: Mapping[Picture, float] = LATER,
+) -> Lecture:
     """Draw a picture of the scene, and a phrase, a judgment and a choice about it, as stage 2 asks.
 
-    `other_names` are street names that do not stand on this map, for wrong answers; pictures have `side_px`.
+    `other_names` are street names that do not stand on this map, for wrong answers; pictures have `side_px`,
+    and `pictures` says how often which is looked at.
     """
-    picture = list(_PICTURES)[int(rng.choice(len(_PICTURES), p=list(_PICTURES.values())))]
+    picture = list(pictures)[int(rng.choice(len(pictures), p=list(pictures.values())))]
     known = lessons(facts, picture, other_names, side_px, rng)
     phrases = [lesson for lesson in known if lesson.answer not in (*_WORDS, *LETTERS)]
     favourites = [lesson for lesson in phrases if lesson.kind in _FAVOURITES]

@@ -1,5 +1,6 @@
 """Pre-training of a mini model on scenes of many cities: the tower reads, then sees; the model speaks."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -10,8 +11,8 @@ import numpy as np
 from torch import nn
 from torch.utils.data import Dataset
 
-from addressvlm.dataset.lessons import lecture
-from addressvlm.dataset.scenes import Scenes
+from addressvlm.dataset.lessons import FIRST, LATER, lecture
+from addressvlm.dataset.scenes import Picture, Scenes
 from addressvlm.folders import fingerprint, open_step
 from addressvlm.model.backbone import MODEL, Backbone, build_backbone, load_backbone
 from addressvlm.model.conversation import Rounds, Turn, encode_conversation
@@ -61,7 +62,8 @@ def _learning(stage: Stage, backbone: Backbone, scenes: Scenes) -> tuple[nn.Modu
         glimpses = Glimpses(scenes, backbone, seed=stage.seed)
         seeing = Seeing(backbone, len(glimpses.vocabulary), bf16=bf16, seed=stage.seed)
         return seeing, glimpses, collate_glimpses
-    lectures = Lectures(scenes, backbone, seed=stage.seed, rounds=stage.rounds)
+    pictures = FIRST if stage.name == "speaking" else LATER
+    lectures = Lectures(scenes, backbone, seed=stage.seed, rounds=stage.rounds, pictures=pictures)
     padded = partial(collate_samples, pad_id=backbone.tokenizer.pad_token_id)
     return AnswerLoss(backbone.model, backbone.preprocessing, bf16=bf16), lectures, padded
 
@@ -69,8 +71,17 @@ def _learning(stage: Stage, backbone: Backbone, scenes: Scenes) -> tuple[nn.Modu
 class Lectures(Dataset[Sample]):
     """Every scene once an epoch, each time with other lessons. Keys are (epoch, index)."""
 
-    def __init__(self, scenes: Scenes, backbone: Backbone, *, seed: int, rounds: Rounds):
+    def __init__(
+        self,
+        scenes: Scenes,
+        backbone: Backbone,
+        *,
+        seed: int,
+        rounds: Rounds,
+        pictures: Mapping[Picture, float],
+    ):
         self._rounds = rounds
+        self._pictures = pictures
         self._scenes = scenes
         self._backbone = backbone
         self._seed = seed
@@ -84,7 +95,7 @@ class Lectures(Dataset[Sample]):
         stranger = self._scenes.facts(int(dice.integers(len(self._scenes))))
         others = [name.name for name in (*stranger.names, *stranger.page)]
         size_px = self._backbone.preprocessing.size_px
-        drawn = lecture(facts, others, size_px, dice)
+        drawn = lecture(facts, others, size_px, dice, self._pictures)
         image = self._scenes.picture(key[1], drawn.picture)
         turns = [Turn(lesson.question, lesson.answer) for lesson in drawn.lessons]
         encoded = encode_conversation(
