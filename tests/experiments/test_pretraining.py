@@ -77,7 +77,7 @@ def test_the_loss_falls(made: Path, run: str) -> None:
 
 @pytest.mark.slow
 def test_the_log_tells_every_part_of_seeing(made: Path) -> None:
-    parts = {"letters", "tokens", "places", "roads", "above", "quarters", "attributes"}
+    parts = {"letters", "tokens", "surfaces", "places", "roads", "above", "quarters", "attributes"}
     assert parts <= losses(made / "tower")[0].keys()
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
@@ -44,12 +45,16 @@ _GROUND_M = 0.5  # side of a pixel of the city from above, from which the maps a
 
 @dataclass(frozen=True)
 class Scene:
-    """A street view, its map without and with street names, and a page: the map with words to practise on."""
+    """A street view, its map without and with street names, and a page: the map with words to practise on.
+
+    `surfaces` (height, width) are those of the view: see `cities.minicity.surfaces`.
+    """
 
     view: Image.Image
     plain: Image.Image
     named: Image.Image
     page: Lettered
+    surfaces: npt.NDArray[np.uint8]
     facts: SceneFacts
 
 
@@ -81,6 +86,7 @@ def _row(scene: Scene) -> dict[str, Any]:
         **{name: jpeg(getattr(scene, name)) for name in ("view", "plain", "named")},
         "page": jpeg(scene.page.image),
         "letters": _png(Image.fromarray(scene.page.letters)),
+        "surfaces": _png(Image.fromarray(scene.surfaces)),
         "facts": json.dumps({**asdict(scene.facts), "page": words}, ensure_ascii=False),
     }
 
@@ -141,7 +147,7 @@ def city_scenes(seed: int, options: SceneOptions) -> Iterator[Scene]:
         size_px = options.label_px * float(rng.choice([1, 1, 1, 1.15, 1.4]))
         stored = Image.open(io.BytesIO(jpeg(plain)))
         page = write_words(stored, _words(namer, rng), rng, font_px=size_px)
-        yield Scene(view.image, plain, labelled.image, page, facts)
+        yield Scene(view.image, plain, labelled.image, page, view.surfaces, facts)
 
 
 class _Ground:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from addressvlm.cities.minicity.surfaces import SURFACES as _SURFACES
 from addressvlm.errors import AddressVLMError
 from addressvlm.folders import require_complete
 from addressvlm.imagery.grafting import graft
@@ -24,8 +25,8 @@ from addressvlm.imagery.lettering import ALPHABET
 
 # What a scene can be shown as; `grafted` is the view on its map with names, `unnamed` on the one without.
 Picture = Literal["view", "plain", "named", "page", "grafted", "unnamed"]
-_STORED = ("view", "plain", "named", "page", "letters")
-LETTERS = len(ALPHABET)
+_STORED = ("view", "plain", "named", "page", "letters", "surfaces")
+LETTERS, SURFACES = len(ALPHABET), len(_SURFACES)
 SCHEMA = pa.schema([*((name, pa.binary()) for name in _STORED), ("facts", pa.string())])
 
 
@@ -108,6 +109,10 @@ class Scenes:
     def letters(self, index: int) -> npt.NDArray[np.uint8]:
         """The letters of a page, (height, width): see `imagery.lettering`."""
         return np.asarray(self._stored(index, "letters"), np.uint8)
+
+    def surfaces(self, index: int) -> npt.NDArray[np.uint8]:
+        """What each pixel of the view shows, (height, width): see `cities.minicity.surfaces`."""
+        return np.asarray(self._stored(index, "surfaces"), np.uint8)
 
     def _stored(self, index: int, name: str) -> Image.Image:
         image = Image.open(io.BytesIO(self._table[name][index].as_py()), formats=("JPEG", "PNG"))

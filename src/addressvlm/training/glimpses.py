@@ -16,9 +16,10 @@ from addressvlm.dataset.scenes import SceneFacts, Scenes
 from addressvlm.errors import UsageError
 from addressvlm.model.backbone import Backbone
 from addressvlm.training.batches import Key
-from addressvlm.training.reading import LETTER_COLUMNS, LETTER_ROWS, TOKENS, UNKNOWN, Page, Pages
+from addressvlm.training.reading import LETTER_COLUMNS, LETTER_ROWS, TOKENS, UNKNOWN, Page, Pages, at_points
 
 ROADS = 16  # roads of a city in one sample, two scenes each
+SURFACE_POINTS = 2  # points along a side of a patch at which its surfaces are asked
 _PAGES = 0.5  # share of the pictures that are pages to read from, not maps with a photo
 
 # A page, or a map as a page of which nothing is known, with its place and spot.
@@ -30,8 +31,8 @@ class Glimpse:
     """Scenes of one city: two of each of some roads. n scenes, p patches a picture.
 
     `letters` (n, p, rows·columns), `tokens` (n, p, TOKENS) and `places` (n) are UNKNOWN where nothing is
-    asked; `spots` (n) is the patch of the place on a map without photo, or UNKNOWN; `attributes`
-    (n, attributes) is 0 or 1.
+    asked; `spots` (n) is the patch of the place on a map without photo, or UNKNOWN; `surfaces`
+    (n, p, SURFACE_POINTS²) are those of the views; `attributes` (n, attributes) is 0 or 1.
     """
 
     views: npt.NDArray[np.uint8]  # (n, 3, size, size)
@@ -39,6 +40,7 @@ class Glimpse:
     roads: npt.NDArray[np.int64]
     quarters: npt.NDArray[np.int64]
     attributes: npt.NDArray[np.float32]
+    surfaces: npt.NDArray[np.int64]
     letters: npt.NDArray[np.int64]
     tokens: npt.NDArray[np.int64]
     places: npt.NDArray[np.int64]
@@ -97,6 +99,12 @@ class Glimpses(Dataset[Glimpse]):
             roads=_numbered([fact.road for fact in facts]),
             quarters=_numbered([fact.quarter for fact in facts]),
             attributes=known,
+            surfaces=np.stack(
+                [
+                    at_points(self._scenes.surfaces(index), self._patch_px, SURFACE_POINTS, SURFACE_POINTS)
+                    for index in indices
+                ]
+            ),
             letters=np.stack([page.letters for page, *_ in seen]),
             tokens=np.stack([page.tokens for page, *_ in seen]),
             places=np.array([place for _, place, _ in seen], np.int64),
@@ -148,7 +156,7 @@ def collate(glimpses: Sequence[Glimpse]) -> dict[str, Any]:
     """One batch: the fields of the glimpses one behind the other; no two cities share a road or a quarter."""
     batch = {
         name: torch.from_numpy(np.concatenate([getattr(glimpse, name) for glimpse in glimpses]))
-        for name in ("views", "maps", "attributes", "letters", "tokens", "places", "spots")
+        for name in ("views", "maps", "attributes", "surfaces", "letters", "tokens", "places", "spots")
     }
     for name in ("roads", "quarters"):
         groups = [getattr(glimpse, name) + 1000 * city for city, glimpse in enumerate(glimpses)]

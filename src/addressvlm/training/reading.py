@@ -78,14 +78,18 @@ class Pages(Dataset[Page]):
 
 def letters_of(cells: npt.NDArray[np.uint8], patch_px: int) -> npt.NDArray[np.int64]:
     """Letters at the points of every patch, (patches, points), of a map of letters (height, width)."""
-    side = len(cells) // patch_px
-    rows, columns = (
-        ((np.arange(side * points) + 0.5) * patch_px / points).astype(int)
-        for points in (LETTER_ROWS, LETTER_COLUMNS)
+    return at_points(cells, patch_px, LETTER_ROWS, LETTER_COLUMNS)
+
+
+def at_points(labels: npt.NDArray[np.uint8], patch_px: int, rows: int, columns: int) -> npt.NDArray[np.int64]:
+    """The labels (height, width) at rows x columns points of every patch: (patches, points)."""
+    side = len(labels) // patch_px
+    down, across = (
+        ((np.arange(side * points) + 0.5) * patch_px / points).astype(int) for points in (rows, columns)
     )
-    points: npt.NDArray[np.int64] = cells[np.ix_(rows, columns)].astype(np.int64)
-    patches = points.reshape(side, LETTER_ROWS, side, LETTER_COLUMNS).transpose(0, 2, 1, 3)
-    return patches.reshape(side**2, -1)
+    points = labels[np.ix_(down, across)].astype(np.int64).reshape(side, rows, side, columns)
+    patches: npt.NDArray[np.int64] = points.transpose(0, 2, 1, 3).reshape(side**2, -1)
+    return patches
 
 
 def tokens_of(

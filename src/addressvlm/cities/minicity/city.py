@@ -8,6 +8,7 @@ from typing import Any
 import geopandas as gpd
 import mercantile
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import shapely
 from PIL import Image
@@ -17,6 +18,7 @@ from addressvlm.cities.minicity.describing import describe, look_at
 from addressvlm.cities.minicity.plan import Plan, draw_plan
 from addressvlm.cities.minicity.render import Camera, Renderer
 from addressvlm.cities.minicity.scene import Scene, build_scene
+from addressvlm.cities.minicity.surfaces import surface_numbers
 from addressvlm.cities.minicity.viewpoints import place_locations
 from addressvlm.geo.places import Projection
 
@@ -25,11 +27,15 @@ TILE_PX = 256
 
 @dataclass(frozen=True)
 class View:
-    """A street view with what it shows, in words and as a dict."""
+    """A street view with what it shows, in words, as a dict, and by pixel.
+
+    `surfaces` (height, width, uint8) are numbers into `surfaces.SURFACES`.
+    """
 
     image: Image.Image
     scene: str
     facts: dict[str, Any]
+    surfaces: npt.NDArray[np.uint8]
 
 
 class MiniCity:
@@ -54,6 +60,10 @@ class MiniCity:
     def scene(self) -> Scene:
         """The meshes of the city."""
         return build_scene(self.config, self.plan)
+
+    @cached_property
+    def _surfaces(self) -> npt.NDArray[np.uint8]:
+        return surface_numbers(self.scene)
 
     @cached_property
     def _renderer(self) -> Renderer:
@@ -104,7 +114,8 @@ class MiniCity:
         camera = Camera(position, float(view["heading_deg"]), float(view["pitch_deg"]), config.fov_deg)
         picture = self._renderer.photo(camera, config.view_px, config.samples)
         facts = look_at(self.scene, picture.tally, camera, config.view_px)
-        return View(Image.fromarray(picture.pixels), describe(facts), facts)
+        surfaces = self._surfaces[picture.triangles]  # -1, the sky, is the last of them
+        return View(Image.fromarray(picture.pixels), describe(facts), facts, surfaces)
 
     @property
     def tiles(self) -> list[tuple[int, int, int]]:

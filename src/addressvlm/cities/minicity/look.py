@@ -143,6 +143,8 @@ _COMMON: dict[str, Weights] = {
     },
 }  # fmt: skip
 _OPTIONS = {"brick": _BRICK, "pastel": _PASTEL, "dense": _DENSE}
+WALLS = tuple(sorted({wall for options in _OPTIONS.values() for wall in options["wall"]}))
+ROOF_COLOURS = tuple(sorted({colour for options in _OPTIONS.values() for colour in options["roof_colour"]}))
 
 _TREES_OF: dict[str, Weights] = {
     "brick": {"round": 3, "plane": 3, "conifer": 1.5, "poplar": 2, "cherry": 1, "ginkgo": 1.5},

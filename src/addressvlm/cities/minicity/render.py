@@ -44,10 +44,11 @@ class Tally:
 
 @dataclass(frozen=True)
 class Picture:
-    """RGB (height, width, 3) and the tally of its things."""
+    """RGB (height, width, 3), the tally of its things, and the triangle in each pixel, -1 for the sky."""
 
     pixels: Bytes
     tally: Tally
+    triangles: npt.NDArray[np.int32]
 
 
 class Renderer:
@@ -100,7 +101,9 @@ class Renderer:
         surfaces = (mesh.normals, mesh.axes, mesh.span, mesh.material, mesh.flag, mesh.thing, mesh.params)
         shade(*rays, *surfaces, scene.atlas.pixels, scene.atlas.table, out)
         pixels = _averaged(out.reshape(*shape, 3), samples)
-        return Picture(pixels, self._tally(hits, depth, shape[1]))
+        middle = samples // 2  # one ray stands for its pixel
+        seen = np.asarray(hits, np.int32).reshape(shape)[middle::samples, middle::samples]
+        return Picture(pixels, self._tally(hits, depth, shape[1]), seen)
 
     def _tally(self, hits: Any, depth: Any, width: int) -> Tally:
         count = len(self._mesh.things)
