@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from addressvlm.dataset.lessons import Lesson, lecture, lessons
+from addressvlm.dataset.lessons import FIRST, Lesson, lecture, lessons
 from addressvlm.dataset.scenes import Name, Picture, SceneFacts
 
 BUILDING = {
@@ -118,3 +118,9 @@ def test_a_lecture_has_up_to_three_lessons_of_one_picture() -> None:
         assert 1 <= len(drawn.lessons) <= 3
         assert len(set(drawn.lessons)) == len(drawn.lessons)
     assert pictures == {"grafted", "view", "page", "plain"}
+
+
+def test_pictures_are_looked_at_as_often_as_asked_for() -> None:
+    drawn = [lecture(FACTS, OTHERS, 112, np.random.default_rng(seed), FIRST).picture for seed in range(400)]
+    assert set(drawn) == set(FIRST)
+    assert drawn.count("page") == pytest.approx(400 * FIRST["page"], abs=40)
