@@ -38,6 +38,13 @@ def test_names_are_written_larger_on_larger_maps() -> None:
     assert DatasetOptions(font_px=20).label_px == 20
 
 
+def test_names_stand_level_on_small_maps_unless_asked_otherwise() -> None:
+    assert not DatasetOptions().names_level
+    assert DatasetOptions(image_px=112).names_level
+    assert not DatasetOptions(image_px=112, name_style="along").names_level
+    assert DatasetOptions(name_style="level").names_level
+
+
 def test_options_are_read_without_any_heavy_library() -> None:
     heavy = {"numpy", "pandas", "geopandas", "PIL"}
     code = f"import sys, addressvlm.dataset.options; print(*{heavy} & set(sys.modules))"

@@ -63,6 +63,19 @@ def test_a_name_longer_than_its_street_stands_level_and_wrapped_beside_it(town: 
     assert shapely.box(left, top, right, bottom).distance(street) < 5
 
 
+def test_level_first_turns_a_name_only_where_it_does_not_fit_level(frame: Frame):
+    one = streets(frame, {"Elder Lane": [[(-60, -60), (60, 60)]]})
+    assert by_name(draw_street_names(blank(), frame, one, font_px=12))["Elder Lane"].angle_deg > 40
+    (label,) = draw_street_names(blank(), frame, one, font_px=12, level_first=True).labels
+    assert label.angle_deg == 0
+    # 20 px beside the photo: only letters on top of each other fit there.
+    narrow = streets(frame, {"Elder Lane": [[(-140, -100), (-140, 100)]]})
+    beside = draw_street_names(
+        blank(), frame, narrow, font_px=12, level_first=True, reserved=(30, 0, 300, 300)
+    )
+    assert abs(beside.labels[0].angle_deg) == pytest.approx(90, abs=2)
+
+
 def test_what_is_written_lies_inside_the_boxes_and_is_all_there(town: StreetMap, frame: Frame):
     labelled = draw_street_names(blank(), frame, town.streets, font_px=12)
     pixels = np.asarray(labelled.image, int)

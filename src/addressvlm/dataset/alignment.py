@@ -100,7 +100,14 @@ def labelled_map(
         reserved = (min(box[0] for box in boxes), 0, options.image_px, max(box[3] for box in boxes))
     # Stitching halves the map, and its names with it.
     font_px = 2 * options.label_px if options.variant == "stitch" else options.label_px
-    return draw_street_names(satellite, frame, city.streets, reserved=reserved, font_px=font_px)
+    return draw_street_names(
+        satellite,
+        frame,
+        city.streets,
+        reserved=reserved,
+        font_px=font_px,
+        level_first=options.names_level,
+    )
 
 
 def _spoilt_map(

@@ -7,7 +7,10 @@ from addressvlm.errors import UsageError
 
 Variant = Literal["graft", "stitch", "pair"]
 SplitBy = Literal["location", "block", "time"]
+NameStyle = Literal["auto", "along", "level"]
 Control = Literal["none", "unnamed", "blank", "elsewhere", "view", "shuffled"]
+
+_SMALL_PX = 200
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,9 @@ class DatasetOptions:
     """Write street names on the maps."""
     font_px: float | None = None
     """Height of the street names in the final picture; by default 1/28 of its side, but at least 8 pixels."""
+    name_style: NameStyle = "auto"
+    """How street names stand where there is room: along their streets, or level; auto: level in pictures
+    below 200 pixels, where turned letters can hardly be read."""
     control: Control = "none"
     """What alignment pictures lack while their texts stay: names on the map (unnamed), the map (blank), the
     right map (elsewhere), all but the street view (view). Or the texts are mixed up (shuffled)."""
@@ -48,6 +54,7 @@ class DatasetOptions:
         for name, choices in (
             ("variant", get_args(Variant)),
             ("split_by", get_args(SplitBy)),
+            ("name_style", get_args(NameStyle)),
             ("control", get_args(Control)),
             ("rounds", (3, 7)),
         ):
@@ -80,6 +87,13 @@ class DatasetOptions:
     def label_px(self) -> float:
         """Height of the street names in the picture that a model sees, in pixels."""
         return self.font_px or max(8.0, self.image_px / 28)
+
+    @property
+    def names_level(self) -> bool:
+        """Whether street names stand level where there is room."""
+        if self.name_style == "auto":
+            return self.image_px < _SMALL_PX
+        return self.name_style == "level"
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,12 @@ def city_scenes(seed: int, options: SceneOptions) -> Iterator[Scene]:
         renamed = dict(zip(own, names, strict=True))
         reserved = graft_box(options.image_px, view.image.size, options.delta)
         labelled = draw_street_names(
-            plain, frame, streets.assign(name=names), reserved=reserved, font_px=options.label_px
+            plain,
+            frame,
+            streets.assign(name=names),
+            reserved=reserved,
+            font_px=options.label_px,
+            level_first=True,
         )
         index, crossing = _streets_of(paths, x, y)
         window = shapely.box(
@@ -175,8 +180,8 @@ def standard_names() -> frozenset[str]:
 
 
 def _words(namer: Namer, rng: np.random.Generator) -> list[str]:
-    """Two to six words: street names, and letters in no order, so that letters are read and not guessed."""
-    count = int(rng.integers(2, 7))
+    """As many words as find room: street names, and letters in no order, to be read and not guessed."""
+    count = int(rng.integers(4, 10))
     names = namer.other_streets(count, standard_names())
     return [name if rng.random() < 0.7 else _jumble(rng) for name in names]
 

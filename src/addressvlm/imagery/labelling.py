@@ -70,14 +70,16 @@ def draw_street_names(
     *,
     reserved: tuple[int, int, int, int] | None = None,
     font_px: float,
+    level_first: bool = False,
     font: Path = FONT,
 ) -> LabelledMap:
     """Write the names of the streets (`name`, `geometry` in WGS84) in the frame on its picture, each once.
 
     A name follows its street, curves included; where the street is too short or too crooked for it, it stands
-    level and wrapped beside the street. Names keep clear of each other, of the picture's edges and of the box
-    `reserved` (left, top, right, bottom in pixels) for the grafted photo. Where not all of them fit, streets
-    near the centre go first. A name is left out rather than cut, and so is one whose letters `font` lacks.
+    level and wrapped beside the street. With `level_first` it is the other way round. Names keep clear of
+    each other, of the picture's edges and of the box `reserved` (left, top, right, bottom in pixels) for the
+    grafted photo. Where not all of them fit, streets near the centre go first. A name is left out rather than
+    cut, and so is one whose letters `font` lacks.
     """
     if image.size != (frame.size_px, frame.size_px):
         raise UsageError(f"the picture has {image.width} x {image.height} px, its frame {frame.size_px}")
@@ -90,7 +92,8 @@ def draw_street_names(
     visible = _visible_parts(streets, frame, reserved, min_px=2 * font_px)
     parts = {name: found for name, found in visible if _characters(font).issuperset(map(ord, name))}
     labels: dict[str, Label] = {}
-    for style, name in _attempts(list(parts)):
+    styles = ("beside", "along") if level_first else ("along", "beside")
+    for style, name in _attempts(list(parts), styles):
         if name in labels:
             continue
         for shape in _places(style, parts[name]):
@@ -111,12 +114,10 @@ def _write(canvas: Canvas, style: str, name: str, shape: BaseGeometry, font_px: 
     return letters
 
 
-def _attempts(names: list[str]) -> Iterator[tuple[str, str]]:
+def _attempts(names: list[str], styles: tuple[str, str]) -> Iterator[tuple[str, str]]:
     """(style, name) in the order of trying: the photo's own street is written even where it costs others."""
-    for name in names[:1]:
-        yield from (("along", name), ("beside", name))
-    for style in ("along", "beside"):
-        yield from ((style, name) for name in names[1:])
+    yield from ((style, name) for name in names[:1] for style in styles)
+    yield from ((style, name) for style in styles for name in names[1:])
 
 
 def _places(style: str, parts: list[BaseGeometry]) -> Iterator[BaseGeometry]:

@@ -18,7 +18,7 @@ from addressvlm.imagery.fonts import FONT
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-'."
 _ATTEMPTS = 4
 _FINE = 4  # words are drawn so many times larger: letters of 8 px would be bent to the grid of pixels
-_LEVEL = 0.78  # share of the words that stand level, as on our maps
+_LEVEL = 0.9  # share of the words that stand level, as on small maps
 
 
 @dataclass(frozen=True)
