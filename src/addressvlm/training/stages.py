@@ -116,7 +116,7 @@ SPEAKING = replace(
     name="speaking",
     trains=("projector", "language"),
     per_device_train_batch_size=32,
-    num_train_epochs=1,
+    num_train_epochs=5,
 )
 EVERYTHING = replace(
     SPEAKING,
