@@ -1,27 +1,26 @@
 """What can be asked about a street view, from the facts that the renderer tells about it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from addressvlm.cities.minicity.look import (
+    FRAMES,
+    GROUND_FLOORS,
+    LAMPS,
+    MARKINGS,
+    MATERIALS,
+    PAVINGS,
+    TREES,
+    WALLS,
+)
 from addressvlm.dataset.wording import capital
 
 _NUMBERS = (
     *("Zero", "One", "Two", "Three", "Four", "Five", "Six"),
     *("Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve"),
 )
-_PAVINGS = ("Asphalt", "Dark asphalt", "Cobbles", "Concrete slabs", "Red brick paving")
-_MARKINGS = ("None", "Dashed white", "Double yellow", "Solid white", "Tram rails")
-_LAMPS = ("Arm", "Globe", "Lantern", "Twin")
-_TREES = ("Round", "Plane", "Poplar", "Conifer", "Palm", "Cherry", "Ginkgo")
 _WAYS = ("Along", "Across", "Aslant")
-_WALLS = ("Brick", "Stone", "Concrete", "Tile", "Plaster", "Wood siding")
-_COLOURS = (
-    *("Beige", "Black", "Brown", "Cream", "Dark grey", "Dark red", "Grey", "Lavender", "Light blue", "Mint"),
-    *("Ochre", "Pink", "Salmon", "Silver", "Teal", "White", "Yellow"),
-)
-_FRAMES = ("Black", "Blue", "Brown", "Cream", "Dark grey", "Dark red", "Green", "White")
-_GROUND_FLOORS = ("House", "Shop", "Garage")
 _SIDES = {"left": "on the left", "middle": "in the middle", "right": "on the right"}
 _SIGHTS = {
     "river": "a river",
@@ -30,6 +29,7 @@ _SIGHTS = {
     "fields": "open fields",
     "zebra": "a zebra crossing",
 }
+_COLOURS = tuple(sorted({colour for _, colour in WALLS}))
 
 
 @dataclass(frozen=True)
@@ -63,29 +63,41 @@ def presences(view: dict[str, Any]) -> list[tuple[str, bool]]:
 
 def _street(view: dict[str, Any]) -> Iterator[Sight]:
     if view["paving"]:
-        yield Sight("paving", "What is the street made of?", capital(view["paving"]), _PAVINGS)
+        yield Sight("paving", "What is the street made of?", capital(view["paving"]), _capitals(PAVINGS))
         marking = capital(view["marking"] or "none")
-        yield Sight("marking", "What is painted on the street?", marking, _MARKINGS)
+        yield Sight("marking", "What is painted on the street?", marking, _capitals(MARKINGS))
     if view["lamps"]:
-        yield Sight("lamps", "What kind of street lamps are there?", capital(view["lamps"]), _LAMPS)
+        yield Sight(
+            "lamps", "What kind of street lamps are there?", capital(view["lamps"]), _capitals(LAMPS[1:])
+        )
     if view["trees"]:
         commonest = capital(next(iter(view["trees"])))
-        yield Sight("trees", "Which kind of tree is there most of?", commonest, _TREES)
+        yield Sight("trees", "Which kind of tree is there most of?", commonest, _capitals(TREES))
     yield Sight("way", "How does the photo look at the street?", capital(view["looking"]), _WAYS)
     cars = _NUMBERS[min(sum(view["cars"].values()), len(_NUMBERS) - 1)]
     yield Sight("cars", "How many cars are there?", cars, _NUMBERS)
 
 
 def _building(building: dict[str, Any], where: str) -> Iterator[Sight]:
-    yield Sight("colour", f"What colour is the building {where}?", capital(building["colour"]), _COLOURS)
+    yield Sight(
+        "colour", f"What colour is the building {where}?", capital(building["colour"]), _capitals(_COLOURS)
+    )
     material = capital(building["material"])
-    yield Sight("wall", f"What are the walls of the building {where} made of?", material, _WALLS)
+    yield Sight(
+        "wall", f"What are the walls of the building {where} made of?", material, _capitals(MATERIALS)
+    )
     if building["storeys"]:
         storeys = _NUMBERS[building["storeys"]]
         yield Sight("storeys", f"How many storeys has the building {where}?", storeys, _NUMBERS[1:])
     if building["window_frames"]:
         question = f"What colour are the window frames of the building {where}?"
-        yield Sight("frames", question, capital(building["window_frames"]), _FRAMES)
+        yield Sight("frames", question, capital(building["window_frames"]), _capitals(FRAMES))
     if building["ground_floor"]:
         ground_floor = capital(building["ground_floor"])
-        yield Sight("ground floor", f"What is on the ground floor {where}?", ground_floor, _GROUND_FLOORS)
+        yield Sight(
+            "ground floor", f"What is on the ground floor {where}?", ground_floor, _capitals(GROUND_FLOORS)
+        )
+
+
+def _capitals(words: Sequence[str]) -> tuple[str, ...]:
+    return tuple(map(capital, words))

@@ -144,6 +144,7 @@ _COMMON: dict[str, Weights] = {
 }  # fmt: skip
 _OPTIONS = {"brick": _BRICK, "pastel": _PASTEL, "dense": _DENSE}
 WALLS = tuple(sorted({wall for options in _OPTIONS.values() for wall in options["wall"]}))
+FRAMES = tuple(_COMMON["frame"])
 ROOF_COLOURS = tuple(sorted({colour for options in _OPTIONS.values() for colour in options["roof_colour"]}))
 
 _TREES_OF: dict[str, Weights] = {

@@ -32,16 +32,11 @@ _NUMBER = {name: number for number, name in enumerate(SURFACES)}
 def surface_numbers(scene: "Scene") -> npt.NDArray[np.uint8]:
     """The surface of every triangle of the scene's mesh, and behind them the sky: (triangles + 1,)."""
     mesh = scene.mesh
-    names = [_name(scene, thing) for thing in mesh.things]
-    numbers = np.array([_NUMBER.get(name, 1) for name in names], np.uint8)[mesh.thing]
-    roofs = [
-        _NUMBER[f"roof, {scene.lots[thing.ref].look.roof_colour}"] if thing.kind == "building" else 1
-        for thing in mesh.things
-    ]
-    is_roof = (mesh.material == ROOF) & np.array([thing.kind == "building" for thing in mesh.things])[
-        mesh.thing
-    ]
-    numbers[is_roof] = np.array(roofs, np.uint8)[mesh.thing[is_roof]]
+    numbers = np.array([_NUMBER.get(_name(scene, thing), 1) for thing in mesh.things], np.uint8)[mesh.thing]
+    roofs = mesh.material == ROOF  # buildings alone have them
+    lots = np.array([thing.ref for thing in mesh.things])[mesh.thing[roofs]]
+    colours = np.array([_NUMBER[f"roof, {lot.look.roof_colour}"] for lot in scene.lots], np.uint8)
+    numbers[roofs] = colours[lots]
     return np.append(numbers, np.uint8(0))
 
 
