@@ -60,6 +60,21 @@ def _with_lines(items: Iterable[T], description: str, total: int | None) -> Iter
             say(f"{description}: {count}/{total or '?'} in {now - begun:.0f} s{left}")
 
 
+def batched_by(items: Iterable[T], most: int, cost: Callable[[T], int]) -> Iterator[list[T]]:
+    """The items in their order in batches that cost at most `most` together; a dearer item is alone."""
+    batch: list[T] = []
+    spent = 0
+    for item in items:
+        price = cost(item)
+        if batch and spent + price > most:
+            yield batch
+            batch, spent = [], 0
+        batch.append(item)
+        spent += price
+    if batch:
+        yield batch
+
+
 def in_processes(function: Callable[[T], R], items: Collection[T], workers: int | None = None) -> Iterator[R]:
     """Yield `function(item)` in the order of the items, computed by `workers` processes (default: all cores).
 

@@ -9,7 +9,9 @@ from transformers import GenerationConfig
 
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.inference import localizer as module
-from addressvlm.inference.localizer import Localizer, Request
+from addressvlm.inference import prompts
+from addressvlm.inference.localizer import Localizer
+from addressvlm.inference.prompts import Request
 from addressvlm.model.backbone import Backbone
 
 QUESTIONS = (
@@ -46,6 +48,24 @@ def test_each_answer_is_what_the_question_alone_would_get(
     assert len(set(alone)) > len(requests) // 2  # the nonsense differs, so a mix-up would show
     for batch_size in (1, 3, 5, 64):
         assert list(localizer.answer(requests, batch_size=batch_size)) == alone
+
+
+def test_the_plain_engine_gives_the_same_answers(localizer: Localizer, requests: list[Request]) -> None:
+    assert list(localizer.answer(requests, engine="generate")) == list(localizer.answer(requests))
+
+
+def test_many_questions_about_one_picture_are_answered_in_parts(
+    localizer: Localizer, photos: list[Path]
+) -> None:
+    requests = [Request((photos[0],), f"Is this number {number}?") for number in range(150)]
+    assert list(localizer.answer(requests, max_new_tokens=3)) == list(
+        localizer.answer(requests, engine="generate", max_new_tokens=3)
+    )
+
+
+def test_an_unknown_engine_is_an_error(localizer: Localizer, requests: list[Request]) -> None:
+    with pytest.raises(UsageError, match="there is no engine 'magic'"):
+        list(localizer.answer(requests, engine="magic"))
 
 
 def test_the_other_family_of_models_is_answered_alike(tiny_siglip: Backbone, requests: list[Request]) -> None:
@@ -92,7 +112,7 @@ def test_a_shared_picture_is_opened_once(
         opened.append(path)
         return Image.new("RGB", (28, 28))
 
-    monkeypatch.setattr(module, "open_image", counting)
+    monkeypatch.setattr(prompts, "open_image", counting)
     list(localizer.answer(requests, max_new_tokens=1))
     assert opened == [request.images[0] for request in requests[:: len(QUESTIONS)]]
 

@@ -40,3 +40,10 @@ def test_a_twig_of_a_twig_sees_its_whole_line() -> None:
 def test_a_parent_that_comes_later_is_our_own_mistake(parents: list[int]) -> None:
     with pytest.raises(AssertionError):
         TokenTree([0] * max(2, len(parents)), parents)
+
+
+def test_paths_share_what_they_begin_with() -> None:
+    tree, ends = TokenTree.of_paths([[5, 6, 7], [5, 6], [5, 8], [5, 6, 7], [9]])
+    assert list(tree.ids) == [5, 6, 7, 8, 9]
+    assert list(tree.parents) == [-1, 0, 1, 0, -1]
+    assert ends == [2, 1, 3, 2, 4]

@@ -318,7 +318,18 @@ def evaluate(
         typer.Option(help="Folder for predictions, metrics and report. [default: RUN/evaluation-SPLIT]"),
     ] = None,
     split: Annotated[str, typer.Option(help="test or val.")] = "test",
-    batch_size: Annotated[int, typer.Option(help="Questions answered at a time.")] = 64,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="tree: all questions of a photo in one pass; generate: the plain one of Transformers."
+        ),
+    ] = "tree",
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Questions answered at a time. [default: what suits the device]", show_default=False
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask every test question and score the answers, or score answers that are there already."""
@@ -341,11 +352,11 @@ def evaluate(
         target = out or run / f"evaluation-{split}"
         metrics = evaluate_run(
             dataset,
-            lambda requests: localizer.answer(requests, batch_size=batch_size),
+            lambda requests: localizer.answer(requests, engine=engine, batch_size=batch_size),
             target,
             split=split,
             name=run.name,
-            config={"run": fingerprint(run)},
+            config={"run": fingerprint(run), "engine": engine},
         )
     print(json.dumps(metrics, indent=2, ensure_ascii=False) if as_json else metrics_text(metrics))
 

@@ -12,7 +12,8 @@ from addressvlm.dataset.answers import LETTERS
 from addressvlm.dataset.lessons import Lesson, lessons
 from addressvlm.dataset.scenes import Picture, SceneFacts, Scenes
 from addressvlm.dataset.seeds import generator
-from addressvlm.inference.localizer import Localizer, Request
+from addressvlm.inference.localizer import Localizer
+from addressvlm.inference.prompts import Request
 from addressvlm.work import track
 
 _DESCRIPTION_TOKENS = 160

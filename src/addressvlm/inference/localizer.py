@@ -1,62 +1,32 @@
-"""Questions about photos in, answers out: batched greedy decoding, and sampling."""
+"""A trained model that is asked about photos: answers in one pass over each photo, and samples."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from PIL import Image
 from transformers import GenerationConfig
 
 from addressvlm.errors import AddressVLMError, UsageError
-from addressvlm.imagery.opening import open_image
+from addressvlm.inference.generating import generate, generation_config
+from addressvlm.inference.onepass import answer_sights, tokens_at_once
+from addressvlm.inference.prompts import Asked, Picture, Request, Sight, sights
 from addressvlm.model.backbone import Backbone, load_run
-from addressvlm.model.conversation import Turn, encode_conversation
-from addressvlm.work import keep_freed_memory
+from addressvlm.model.treeattention import use_tree_attention
+from addressvlm.work import batched_by, keep_freed_memory
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
 GAZETTEER = "gazetteer.parquet"
 
+ENGINES = ("tree", "generate")
+
 # Batches that are sorted by length together: enough to waste little on padding, few enough to keep in memory.
 _WINDOW_BATCHES = 8
-
-Picture = Path | Image.Image
-Pixels = npt.NDArray[np.uint8]
-
-
-class Asked(Protocol):
-    """Anything with pictures and a question; `Request` is one."""
-
-    @property
-    def images(self) -> Sequence[Picture]:
-        """The pictures, files or opened, that the question is about."""
-
-    @property
-    def question(self) -> str:
-        """The words of the question."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """One question about one or more pictures (files, or opened RGB images)."""
-
-    images: tuple[Picture, ...]
-    question: str
-
-
-@dataclass(frozen=True)
-class _Prompt:
-    """A request as the model reads it: token ids, and the pixels of its pictures, (3, size, size) each."""
-
-    ids: list[int]
-    pixels: tuple[Pixels, ...]
+_PROMPTS_AT_ONCE = 64
 
 
 class Localizer:
@@ -65,6 +35,7 @@ class Localizer:
     def __init__(self, backbone: Backbone, run: Path | None = None):
         self.backbone = backbone
         self.run = run
+        use_tree_attention(backbone.model)
 
     @classmethod
     def load(cls, run: Path, *, device: str | None = None, dtype: torch.dtype | None = None) -> "Localizer":
@@ -97,26 +68,62 @@ class Localizer:
         return next(self.answer([Request((image,), question)], max_new_tokens=max_new_tokens))
 
     def answer(
-        self, requests: Sequence[Asked], *, batch_size: int = 64, max_new_tokens: int = 24
+        self,
+        requests: Sequence[Asked],
+        *,
+        engine: str = "tree",
+        batch_size: int | None = None,
+        max_new_tokens: int = 24,
     ) -> Iterator[str]:
         """The greedy answers to all requests, in their order.
 
-        Requests are answered in batches of similar length; a picture that consecutive requests share is
-        opened once. Raises `UsageError` for an empty or too long question, `AddressVLMError` for a picture
-        that cannot be opened.
+        `engine` is `tree`, where pictures that consecutive requests share are read once and every question is
+        a branch behind them, or `generate`, the plain one of Transformers; in float32 their answers are the
+        same. `batch_size` questions are read at a time (default: what suits the device). Raises `UsageError`
+        for an empty or too long question, `AddressVLMError` for a picture that cannot be opened.
         """
-        if batch_size < 1 or max_new_tokens < 1:
+        if (batch_size is not None and batch_size < 1) or max_new_tokens < 1:
             raise UsageError(
                 f"batch_size {batch_size} and max_new_tokens {max_new_tokens} must be at least 1"
             )
-        generation = self._generation(max_new_tokens=max_new_tokens, do_sample=False)
-        prompts = self._prompts(requests, max_new_tokens)
+        if engine not in ENGINES:
+            raise UsageError(f"there is no engine {engine!r}; there are {' and '.join(ENGINES)}")
+        asked = sights(requests, self.backbone, max_new_tokens)
+        if engine == "generate":
+            return self._generated(asked, batch_size or _PROMPTS_AT_ONCE, max_new_tokens)
+        if batch_size is None:
+            return self._read(
+                asked, tokens_at_once(self.backbone), lambda sight: sight.tokens, max_new_tokens
+            )
+        return self._read(asked, batch_size, lambda sight: len(sight.prompts), max_new_tokens)
+
+    def _read(
+        self, asked: Iterable[Sight], most: int, cost: Callable[[Sight], int], max_new_tokens: int
+    ) -> Iterator[str]:
+        """Answers in one pass over the pictures; the `cost` of a batch is `most`, or it is a single sight."""
+        for window in batched_by(asked, most * _WINDOW_BATCHES, cost):
+            answers: dict[int, list[str]] = {}
+            by_length = sorted(enumerate(window), key=lambda numbered: numbered[1].tokens)
+            for batch in batched_by(by_length, most, lambda numbered: cost(numbered[1])):
+                read = answer_sights(
+                    self.backbone, [sight for _, sight in batch], max_new_tokens=max_new_tokens
+                )
+                texts = iter(self._texts(read))
+                for number, sight in batch:
+                    answers[number] = list(islice(texts, len(sight.prompts)))
+            for number in range(len(window)):
+                yield from answers[number]
+
+    def _generated(self, asked: Iterable[Sight], batch_size: int, max_new_tokens: int) -> Iterator[str]:
+        """Answers by `generate`, in batches of similar length."""
+        generation = generation_config(self.backbone, max_new_tokens=max_new_tokens, do_sample=False)
+        prompts = ((ids, sight.pixels) for sight in asked for ids in sight.prompts)
         while window := list(islice(prompts, batch_size * _WINDOW_BATCHES)):
             answers = [""] * len(window)
-            order = sorted(range(len(window)), key=lambda place: len(window[place].ids))
+            order = sorted(range(len(window)), key=lambda place: len(window[place][0]))
             for begin in range(0, len(order), batch_size):
                 places = order[begin : begin + batch_size]
-                texts = self._generate([window[place] for place in places], generation)
+                texts = generate(self.backbone, [window[place] for place in places], generation)
                 for place, text in zip(places, texts, strict=True):
                     answers[place] = text
             yield from answers
@@ -139,12 +146,13 @@ class Localizer:
         `top_p` 1 and `top_k` 0 draw from all tokens; `batch_size` samples are drawn at a time.
         """
         _require_sampling(samples, temperature, top_p, top_k, batch_size)
-        (prompt,) = self._prompts([Request((image,), question)], max_new_tokens)
+        (sight,) = sights([Request((image,), question)], self.backbone, max_new_tokens)
         answers: list[str] = []
         with torch.random.fork_rng(devices=self._cuda_devices()):
             torch.manual_seed(seed)
             while len(answers) < samples:
-                generation = self._generation(
+                generation = generation_config(
+                    self.backbone,
                     max_new_tokens=max_new_tokens,
                     do_sample=True,
                     temperature=temperature,
@@ -152,72 +160,12 @@ class Localizer:
                     top_k=top_k,
                     num_return_sequences=min(batch_size, samples - len(answers)),
                 )
-                answers += self._generate([prompt], generation)
+                answers += generate(self.backbone, [(sight.prompts[0], sight.pixels)], generation)
         return answers
 
-    def _prompts(self, requests: Sequence[Asked], max_new_tokens: int) -> Iterator[_Prompt]:
-        recent: dict[Path, Pixels] = {}
-        for request in requests:
-            # Only what this request shares with the one before is kept: questions of a photo come together.
-            recent = {
-                path: recent[path] for path in request.images if isinstance(path, Path) and path in recent
-            }
-            yield _Prompt(
-                self._ids(request, max_new_tokens), tuple(self._pixels(i, recent) for i in request.images)
-            )
-
-    def _ids(self, request: Asked, max_new_tokens: int) -> list[int]:
-        if not request.question.strip():
-            raise UsageError("the question is empty; ask something like 'Which street is this?'")
-        if not request.images:
-            raise UsageError(f"there is no picture to the question {request.question!r}; give at least one")
-        encoded = encode_conversation(
-            self.backbone.tokenizer,
-            [Turn(request.question, None)],
-            image_tokens=self.backbone.image_tokens,
-            images=len(request.images),
-        )
-        most = self.backbone.model.config.text_config.max_position_embeddings - max_new_tokens
-        if len(encoded.ids) > most:
-            raise UsageError(
-                f"the question has {len(encoded.ids)} tokens with its pictures; at most {most} can be read"
-            )
-        return encoded.ids
-
-    def _pixels(self, picture: Picture, recent: dict[Path, Pixels]) -> Pixels:
-        if not isinstance(picture, Path):
-            return self.backbone.preprocessing.pixels(picture)
-        if picture not in recent:
-            recent[picture] = self.backbone.preprocessing.pixels(open_image(picture))
-        return recent[picture]
-
-    @torch.inference_mode()
-    def _generate(self, prompts: Sequence[_Prompt], generation: GenerationConfig) -> list[str]:
-        """Answers to all prompts at once, padded on the left; `num_return_sequences` answers each."""
-        model, tokenizer = self.backbone.model, self.backbone.tokenizer
-        longest = max(len(prompt.ids) for prompt in prompts)
-        ids = torch.full((len(prompts), longest), generation.pad_token_id)  # (batch, tokens)
-        for row, prompt in zip(ids, prompts, strict=True):
-            row[longest - len(prompt.ids) :] = torch.tensor(prompt.ids)
-        lengths = torch.tensor([[len(prompt.ids)] for prompt in prompts])
-        mask = (torch.arange(longest) >= longest - lengths).long()
-        pixels = torch.from_numpy(np.stack([pixels for prompt in prompts for pixels in prompt.pixels]))
-        images = self.backbone.preprocessing.normalise(pixels.to(model.device)).to(model.dtype)
-        generated = model.generate(
-            input_ids=ids.to(model.device),
-            attention_mask=mask.to(model.device),
-            pixel_values=images,
-            generation_config=generation,
-        )
-        return [
-            text.strip() for text in tokenizer.batch_decode(generated[:, longest:], skip_special_tokens=True)
-        ]
-
-    def _generation(self, **settings: float) -> GenerationConfig:
-        tokenizer, end = self.backbone.tokenizer, self.backbone.end_id
-        ends = [end] if tokenizer.eos_token_id in (None, end) else [end, tokenizer.eos_token_id]
-        padding = end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        return GenerationConfig(eos_token_id=ends, pad_token_id=padding, use_cache=True, **settings)
+    def _texts(self, answers: Sequence[Sequence[int]]) -> list[str]:
+        texts: list[str] = self.backbone.tokenizer.batch_decode(answers, skip_special_tokens=True)
+        return [text.strip() for text in texts]
 
     def _cuda_devices(self) -> list[torch.device]:
         device = self.backbone.model.device

@@ -49,6 +49,12 @@ class Backbone:
         """The token that ends an answer."""
         return control_ids(self.tokenizer, (END,))[0]
 
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """All tokens behind which an answer does not go on: its own end, and the end of text."""
+        of_text = self.tokenizer.eos_token_id
+        return (self.end_id,) if of_text in (None, self.end_id) else (self.end_id, of_text)
+
 
 def build_backbone(name: str, *, seed: int) -> Backbone:
     """The preset of this name (or `random:NAME`) with random weights, the same ones for the same seed."""

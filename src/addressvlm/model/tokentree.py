@@ -1,7 +1,7 @@
 """The token tree: a token sees its ancestors and nothing else, and its position is its depth.
 
 A conversation as the paper trains it is a chain. A photo with questions that must not leak into each other is
-a star: a shared beginning, and a branch for each question.
+a star: a shared beginning, and a branch for each question. The names of a city are a trie under one question.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,27 @@ class TokenTree:
     def __post_init__(self) -> None:
         assert len(self.ids) == len(self.parents), "every token has a parent"
         assert all(-1 <= parent < place for place, parent in enumerate(self.parents)), "parents come first"
+
+    @staticmethod
+    def of_paths(paths: Sequence[Sequence[int]]) -> "tuple[TokenTree, list[int]]":
+        """The tree whose ways down from the root are these paths, and the place of each one's last token.
+
+        What paths have in common from their beginning on is in it once.
+        """
+        ids: list[int] = []
+        parents: list[int] = []
+        children: dict[tuple[int, int], int] = {}  # (parent, token) → place
+        ends = []
+        for path in paths:
+            place = -1
+            for token in path:
+                parent = place
+                place = children.setdefault((parent, token), len(ids))
+                if place == len(ids):
+                    ids.append(token)
+                    parents.append(parent)
+            ends.append(place)
+        return TokenTree(ids, parents), ends
 
     @property
     def is_chain(self) -> bool:
