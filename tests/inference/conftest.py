@@ -1,15 +1,21 @@
+import copy
 from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
 import pytest
 import shapely
+import torch
 from PIL import Image
 
 from addressvlm.imagery.opening import save_jpeg
+from addressvlm.inference.prompts import normalised, sight
 from addressvlm.model.backbone import Backbone, build_backbone, save_backbone
+from addressvlm.model.conversation import encode_text
 from addressvlm.model.presets import PRESETS, Preset, Tower
 
+STREETS = ("Oak Street", "Elm Street", "Low Road")
+STREET_QUESTION = "Which street is this?"
 TINY = Preset(
     vision=Tower("clip", width=32, layers=2, heads=2, mlp=64),
     text=Tower("phi3", width=32, layers=2, heads=2, mlp=64),
@@ -77,3 +83,27 @@ def run(tiny: Backbone, gazetteer: gpd.GeoDataFrame, tmp_path_factory: pytest.Te
     save_backbone(tiny, folder / "model")
     gazetteer.to_parquet(folder / "gazetteer.parquet")
     return folder
+
+
+@pytest.fixture(scope="session")
+def taught(tiny: Backbone, photos: list[Path]) -> Backbone:
+    """The tiny model after some lessons: it answers with streets, of each photo in other proportions."""
+    model = copy.deepcopy(tiny.model)
+    pupil = Backbone(model, tiny.tokenizer, tiny.preprocessing, tiny.name)
+    lessons = [
+        (sight((photo,), [STREET_QUESTION], pupil, 64), street)
+        for number, photo in enumerate(photos)
+        for place, street in enumerate(STREETS)
+        for _ in range(1 + (number + place) % 3)
+    ]
+    teacher = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(6):
+        for seen, street in lessons:
+            answer = [*encode_text(pupil.tokenizer, street), pupil.end_id]
+            ids = torch.tensor([[*seen.prompts[0], *answer]])
+            labels = torch.full_like(ids, -100)
+            labels[0, -len(answer) :] = torch.tensor(answer)
+            model(input_ids=ids, pixel_values=normalised(seen.pixels, pupil), labels=labels).loss.backward()
+            teacher.step()
+            teacher.zero_grad()
+    return pupil

@@ -122,6 +122,17 @@ class Vocabulary:
         return re.sub(r"\b(district|street)\b", lambda found: self.word(found[1]), text)
 
 
+def plain_questions(words: tuple[str, str]) -> dict[Level, str]:
+    """The first wording of the generation question of each level, and of the joint one.
+
+    `words` is what a city calls its two levels.
+    """
+    vocabulary = Vocabulary(words, Names({}), Names({}))
+    asked: dict[Level, str] = {level: f"{TEMPLATES[level][0]} {ENDINGS['generation']}" for level in LEVELS}
+    asked["both"] = f"{JOINT_TEMPLATES[0]} {JOINT_ENDING}"
+    return {level: vocabulary.in_words(text) for level, text in asked.items()}
+
+
 def test_questions(address: Address, vocabulary: Vocabulary, rng: np.random.Generator) -> list[Question]:
     """The up to nine questions that a photo is tested with.
 

@@ -1,6 +1,6 @@
 """A trained model that is asked about photos: answers in one pass over each photo, and samples."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import GenerationConfig
 
+from addressvlm.dataset.answers import Level
+from addressvlm.dataset.questions import plain_questions
 from addressvlm.errors import AddressVLMError, UsageError
+from addressvlm.folders import require_complete
+from addressvlm.inference.beliefs import LEVELS, Belief, believe, score_names, tries_of
+from addressvlm.inference.gazetteer import Gazetteer
 from addressvlm.inference.generating import generate, generation_config
+from addressvlm.inference.nametrie import Floats, NameTrie
 from addressvlm.inference.onepass import answer_sights, tokens_at_once
-from addressvlm.inference.prompts import Asked, Picture, Request, Sight, sights
+from addressvlm.inference.prompts import Asked, Picture, Request, Sight, sight, sights
 from addressvlm.model.backbone import Backbone, load_run
 from addressvlm.model.treeattention import use_tree_attention
 from addressvlm.work import batched_by, keep_freed_memory
@@ -27,6 +33,7 @@ ENGINES = ("tree", "generate")
 # Batches that are sorted by length together: enough to waste little on padding, few enough to keep in memory.
 _WINDOW_BATCHES = 8
 _PROMPTS_AT_ONCE = 64
+_ROOM_FOR_A_NAME = 64
 
 
 class Localizer:
@@ -109,8 +116,8 @@ class Localizer:
                     self.backbone, [sight for _, sight in batch], max_new_tokens=max_new_tokens
                 )
                 texts = iter(self._texts(read))
-                for number, sight in batch:
-                    answers[number] = list(islice(texts, len(sight.prompts)))
+                for number, asked_together in batch:
+                    answers[number] = list(islice(texts, len(asked_together.prompts)))
             for number in range(len(window)):
                 yield from answers[number]
 
@@ -127,6 +134,59 @@ class Localizer:
                 for place, text in zip(places, texts, strict=True):
                     answers[place] = text
             yield from answers
+
+    def beliefs(
+        self,
+        photos: Sequence[Sequence[Picture]],
+        questions: Sequence[Mapping[Level, str]] | None = None,
+        *,
+        temperature: float = 1.0,
+        batch_size: int | None = None,
+    ) -> Iterator[Belief]:
+        """The exact probabilities of all names of the gazetteer for each photo (one or more pictures).
+
+        `questions` are the wordings for each photo, by level (default: the first ones of the paper);
+        `temperature` is that of sampling. `batch_size` photos are read at a time.
+        """
+        require_temperature(temperature)
+        asked = questions or [plain_questions(self.levels)] * len(photos)
+        read = (
+            sight(images, [words[level] for level in LEVELS], self.backbone, _ROOM_FOR_A_NAME)
+            for images, words in zip(photos, asked, strict=True)
+        )
+        most = batch_size or tokens_at_once(self.backbone)
+        looked_at = max(trie.tokens for trie in self._tries.values())
+        for batch in batched_by(read, most, lambda seen: 1 if batch_size else seen.tokens + looked_at):
+            yield from believe(self.backbone, self.names, self._tries, batch, temperature=temperature)
+
+    def distribution(
+        self, image: Picture, question: str, level: Level = "street", *, temperature: float = 1.0
+    ) -> Floats:
+        """The log-probabilities of all names of a level as answers to one question about one picture.
+
+        They are in the order of `names` (`both`: of its pairs); samples at the same temperature spread so.
+        """
+        require_temperature(temperature)
+        seen = sight((image,), [question], self.backbone, _ROOM_FOR_A_NAME)
+        scores = score_names(self.backbone, [self._tries[level]], [seen], temperature=temperature)
+        of_the_photo: Floats = scores[0][0]
+        return of_the_photo
+
+    @cached_property
+    def names(self) -> Gazetteer:
+        """The names of the gazetteer, in the order of a `Belief`."""
+        return Gazetteer.of(self.gazetteer)
+
+    @cached_property
+    def levels(self) -> tuple[str, str]:
+        """What the city calls its two levels."""
+        about = {} if self.run is None else require_complete(self.run)
+        district, street = about.get("levels", ("district", "street"))
+        return district, street
+
+    @cached_property
+    def _tries(self) -> dict[Level, NameTrie]:
+        return tries_of(self.names, self.backbone)
 
     def sample(
         self,
@@ -172,10 +232,16 @@ class Localizer:
         return [device] if device.type == "cuda" else []
 
 
+def require_temperature(temperature: float) -> None:
+    """Refuse a temperature that leaves nothing to chance, or everything."""
+    if not 0 < temperature < float("inf"):
+        raise UsageError(f"temperature is {temperature}, but it must be above 0; without chance, use `ask`")
+
+
 def _require_sampling(samples: int, temperature: float, top_p: float, top_k: int, batch_size: int) -> None:
+    require_temperature(temperature)
     rules = {
         "samples": (samples, samples >= 1, "at least 1"),
-        "temperature": (temperature, 0 < temperature < float("inf"), "above 0; without chance, use `ask`"),
         "top_p": (top_p, 0 < top_p <= 1, "in (0, 1]"),
         "top_k": (top_k, top_k >= 0, "0 (all tokens) or more"),
         "batch_size": (batch_size, batch_size >= 1, "at least 1"),

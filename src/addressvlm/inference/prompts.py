@@ -75,23 +75,35 @@ def sights(requests: Sequence[Asked], backbone: Backbone, room: int) -> Iterator
     recent: dict[Path, Pixels] = {}
     for _, asked in groupby(requests, key=_identity):
         while together := list(islice(asked, _QUESTIONS_OF_A_SIGHT)):
-            prompts = tuple(prompt_ids(request, backbone, room) for request in together)
             images = together[0].images
             recent = {path: recent[path] for path in images if isinstance(path, Path) and path in recent}
-            yield Sight(prompts, np.stack([_pixels(image, backbone, recent) for image in images]))
+            yield sight(images, [request.question for request in together], backbone, room, recent)
 
 
-def prompt_ids(request: Asked, backbone: Backbone, room: int) -> tuple[int, ...]:
+def sight(
+    images: Sequence[Picture],
+    questions: Sequence[str],
+    backbone: Backbone,
+    room: int,
+    opened: dict[Path, Pixels] | None = None,
+) -> Sight:
+    """Some questions about the same pictures; the errors are those of `sights`.
+
+    `opened` holds the pixels of pictures, and what is opened here is added.
+    """
+    if not images:
+        raise UsageError(f"there is no picture to the question {questions[0]!r}; give at least one")
+    prompts = tuple(_prompt(question, len(images), backbone, room) for question in questions)
+    opened = {} if opened is None else opened
+    return Sight(prompts, np.stack([_pixels(image, backbone, opened) for image in images]))
+
+
+def _prompt(question: str, images: int, backbone: Backbone, room: int) -> tuple[int, ...]:
     """The tokens of a question with its pictures, up to where the answer begins."""
-    if not request.question.strip():
+    if not question.strip():
         raise UsageError("the question is empty; ask something like 'Which street is this?'")
-    if not request.images:
-        raise UsageError(f"there is no picture to the question {request.question!r}; give at least one")
     encoded = encode_conversation(
-        backbone.tokenizer,
-        [Turn(request.question, None)],
-        image_tokens=backbone.image_tokens,
-        images=len(request.images),
+        backbone.tokenizer, [Turn(question, None)], image_tokens=backbone.image_tokens, images=images
     )
     most = backbone.model.config.text_config.max_position_embeddings - room
     if len(encoded.ids) > most:
@@ -113,9 +125,9 @@ def _identity(request: Asked) -> tuple[Path | int, ...]:
     return tuple(image if isinstance(image, Path) else id(image) for image in request.images)
 
 
-def _pixels(picture: Picture, backbone: Backbone, recent: dict[Path, Pixels]) -> Pixels:
+def _pixels(picture: Picture, backbone: Backbone, opened: dict[Path, Pixels]) -> Pixels:
     if not isinstance(picture, Path):
         return backbone.preprocessing.pixels(picture)
-    if picture not in recent:
-        recent[picture] = backbone.preprocessing.pixels(open_image(picture))
-    return recent[picture]
+    if picture not in opened:
+        opened[picture] = backbone.preprocessing.pixels(open_image(picture))
+    return opened[picture]

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from addressvlm.dataset.tables import read_conversations
 from addressvlm.environment import versions
-from addressvlm.folders import Step, fingerprint, open_step, write_atomically
+from addressvlm.folders import Step, fingerprint, open_step, require_complete, write_atomically
 from addressvlm.model.backbone import ADAPTER, MODEL, Backbone, save_backbone
 from addressvlm.model.checkpoints import digests, publish
 from addressvlm.model.lora import save_adapter
@@ -52,9 +52,7 @@ def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str,
         )
         loss = AnswerLoss(model, backbone.preprocessing, bf16=computes_in_bf16(stage))
         padded = partial(collate, pad_id=backbone.tokenizer.pad_token_id)
-        return carry_out(
-            step, stage, loss, conversations, backbone, model, padded, gazetteer=dataset / GAZETTEER
-        )
+        return carry_out(step, stage, loss, conversations, backbone, model, padded, dataset=dataset)
 
 
 def carry_out(
@@ -66,18 +64,25 @@ def carry_out(
     model: nn.Module,
     collate: Collate,
     *,
-    gazetteer: Path | None = None,
+    dataset: Path | None = None,
 ) -> dict[str, Any]:
-    """Fit, save the model, sum up, and only then drop the checkpoints; returns the summary."""
+    """Fit, save the model, sum up, and only then drop the checkpoints; returns the summary.
+
+    What the names of a `dataset` are, and what its city calls its levels, goes with the run.
+    """
     out = step.folder
     steps = fit(loss, stage, samples, out, collate=collate)
     result = _save(backbone, model, out)
-    if gazetteer is not None:
-        _copy(gazetteer, out / GAZETTEER)
+    about: dict[str, Any] = {}
+    if dataset is not None:
+        _copy(dataset / GAZETTEER, out / GAZETTEER)
+        summed_up = require_complete(dataset)
+        about = {key: summed_up[key] for key in ("city", "levels", "attribution")}
     plot_loss(out)
     summary = step.finish(
         {
             "stage": stage.name,
+            **about,
             "base": backbone.name,
             "samples": len(cast(Sized, samples)),
             "steps": steps,
