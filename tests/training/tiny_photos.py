@@ -21,7 +21,8 @@ def tiny_dataset(folder: Path, *, photos: int = 12, size_px: int = 48) -> Path:
         write_table(folder, "alignment", [_alignment(row) for row in rows])
         write_table(folder, "train", [_conversation(row) for row in rows])
         pq.write_table(pa.table({"name": sorted(STREETS)}), folder / "gazetteer.parquet")
-        step.finish({"photos": photos})
+        about = {"city": "Tinytown", "levels": ["district", "street"], "attribution": ""}
+        step.finish({"photos": photos, **about})
     return folder
 
 
