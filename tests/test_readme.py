@@ -72,6 +72,10 @@ def test_your_city_in_five_commands(
     asked = ["ask", "photos/0.jpg", "Which street is this?", "--run", "runs/my/localize"]
     assert f'addressvlm {asked[0]} photo.jpg "{asked[2]}" --run runs/my/localize' in README
     assert exit_code(asked) == 0
+    assert "`addressvlm locate photo.jpg --run runs/my/localize --out here`" in README
+    located = ["locate", "photos/0.jpg", "--run", "runs/my/localize", "--out", "here"]
+    assert exit_code(located) == 0
+    assert (tmp_path / "here" / "locate.html").exists()
 
 
 def test_your_city_page_names_the_same_commands() -> None:

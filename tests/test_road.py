@@ -36,11 +36,12 @@ def test_the_road_leads_from_a_plan_to_a_report(walks: list[Path]) -> None:
     summary = read_json(walk / "summary.json")
     assert set(summary["metrics"]) == set(METRICS)
     assert summary["counts"]["n_d_G"] == summary["photos"] > 0
-    assert set(summary["seconds"]) == {"city", "dataset", "align", "localize", "evaluate", "ask"}
+    assert set(summary["seconds"]) == {"city", "dataset", "align", "localize", "evaluate", "locate"}
     assert "torch" in summary["versions"]
     assert "<html" in (walk / "evaluation" / "report.html").read_text("utf-8")
-    assert (walk / "ask" / "streets.png").stat().st_size > 1000
-    assert read_json(walk / "ask" / "streets.geojson")["type"] == "FeatureCollection"
+    assert (walk / "locate" / "streets.png").stat().st_size > 1000
+    assert read_json(walk / "locate" / "streets.geojson")["type"] == "FeatureCollection"
+    assert (walk / "localize" / "calibration.json").exists()
 
 
 @pytest.mark.slow

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from addressvlm.geo.places import Bounds, LatLon, Projection
+from addressvlm.errors import UsageError
+from addressvlm.geo.places import Bounds, LatLon, Projection, parse_latlon
 
 
 def test_the_origin_is_zero() -> None:
@@ -33,3 +34,13 @@ def test_a_square_has_its_side_in_metres() -> None:
 
 def test_the_centre_of_bounds_is_the_middle() -> None:
     assert Bounds(west=8.0, south=44.0, east=10.0, north=45.0).centre == LatLon(44.5, 9.0)
+
+
+def test_a_position_is_read_from_text() -> None:
+    assert parse_latlon("40.5, -79.25") == LatLon(40.5, -79.25)
+
+
+@pytest.mark.parametrize("text", ["", "40.5", "40.5,-79,3", "north,west", "91,0", "0,181", "nan,0"])
+def test_what_is_no_position_is_an_error(text: str) -> None:
+    with pytest.raises(UsageError, match="LAT,LON|LAT is from"):
+        parse_latlon(text)

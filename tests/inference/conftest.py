@@ -7,15 +7,16 @@ import pytest
 import shapely
 import torch
 from PIL import Image
+from street_lessons import JOINT_ANSWERS, STREETS
 
+from addressvlm.dataset.questions import plain_questions
+from addressvlm.folders import open_step
 from addressvlm.imagery.opening import save_jpeg
 from addressvlm.inference.prompts import normalised, sight
 from addressvlm.model.backbone import Backbone, build_backbone, save_backbone
 from addressvlm.model.conversation import encode_text
 from addressvlm.model.presets import PRESETS, Preset, Tower
 
-STREETS = ("Oak Street", "Elm Street", "Low Road")
-STREET_QUESTION = "Which street is this?"
 TINY = Preset(
     vision=Tower("clip", width=32, layers=2, heads=2, mlp=64),
     text=Tower("phi3", width=32, layers=2, heads=2, mlp=64),
@@ -80,8 +81,10 @@ def gazetteer() -> gpd.GeoDataFrame:
 def run(tiny: Backbone, gazetteer: gpd.GeoDataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder as full tuning leaves it."""
     folder = tmp_path_factory.mktemp("run")
-    save_backbone(tiny, folder / "model")
-    gazetteer.to_parquet(folder / "gazetteer.parquet")
+    with open_step(folder, "run", {}) as step:
+        save_backbone(tiny, folder / "model")
+        gazetteer.to_parquet(folder / "gazetteer.parquet")
+        step.finish({"city": "Smallville", "levels": ["district", "street"], "attribution": "© Smallville"})
     return folder
 
 
@@ -90,16 +93,18 @@ def taught(tiny: Backbone, photos: list[Path]) -> Backbone:
     """The tiny model after some lessons: it answers with streets, of each photo in other proportions."""
     model = copy.deepcopy(tiny.model)
     pupil = Backbone(model, tiny.tokenizer, tiny.preprocessing, tiny.name)
+    questions = plain_questions(("district", "street"))
     lessons = [
-        (sight((photo,), [STREET_QUESTION], pupil, 64), street)
+        (sight((photo,), [questions[level]], pupil, 64), answer)
         for number, photo in enumerate(photos)
-        for place, street in enumerate(STREETS)
+        for level, answers in (("street", STREETS), ("both", JOINT_ANSWERS))
+        for place, answer in enumerate(answers)
         for _ in range(1 + (number + place) % 3)
     ]
     teacher = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(6):
-        for seen, street in lessons:
-            answer = [*encode_text(pupil.tokenizer, street), pupil.end_id]
+        for seen, text in lessons:
+            answer = [*encode_text(pupil.tokenizer, text), pupil.end_id]
             ids = torch.tensor([[*seen.prompts[0], *answer]])
             labels = torch.full_like(ids, -100)
             labels[0, -len(answer) :] = torch.tensor(answer)

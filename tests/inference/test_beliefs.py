@@ -3,8 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from conftest import STREET_QUESTION
 
+from addressvlm.dataset.questions import plain_questions
 from addressvlm.inference.localizer import Localizer
 from addressvlm.inference.prompts import Sight, normalised, sight
 from addressvlm.model.backbone import Backbone
@@ -39,11 +39,12 @@ def test_a_hundred_thousand_samples_spread_as_the_distribution_says(
     localizer = Localizer(taught, run)
     samples, temperature = 100_000, 0.8
     longest = max(len(encode_text(taught.tokenizer, name)) for name in localizer.names.streets)
-    seen = sight((photos[0],), [STREET_QUESTION], taught, 64)
+    question = plain_questions(localizer.levels)["street"]
+    seen = sight((photos[0],), [question], taught, 64)
     counts = sampled(taught, seen, samples, temperature, longest + 1)
     streets = zip(localizer.names.streets, localizer.names.spellings["street"], strict=True)
     found = np.array([sum(counts[text] for text in texts) for _, texts in streets]) / samples
-    expected = np.exp(localizer.distribution(photos[0], STREET_QUESTION, "street", temperature=temperature))
+    expected = np.exp(localizer.distribution(photos[0], question, "street", temperature=temperature))
     assert 0.1 < expected.max() < 0.9
     assert 0.5 < expected.sum() < 0.999
     noise = np.sqrt(expected * (1 - expected) / samples)

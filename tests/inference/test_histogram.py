@@ -1,10 +1,6 @@
-import json
-from pathlib import Path
-
 import geopandas as gpd
-import pytest
 
-from addressvlm.inference.histogram import street_histogram, write_geojson
+from addressvlm.inference.histogram import street_histogram
 
 ANSWERS = ["Oak Street", "oak st", "Elm Street.", "the moon", "Oak Street", "North", "", "Low Road, North"]
 
@@ -22,21 +18,3 @@ def test_nothing_but_nonsense_is_none_of_these(gazetteer: gpd.GeoDataFrame) -> N
     histogram = street_histogram(["x", "y"], gazetteer)
     assert histogram.streets.empty
     assert histogram.none_of_these == 1.0
-
-
-def test_geojson_holds_shapes_and_shares(gazetteer: gpd.GeoDataFrame, tmp_path: Path) -> None:
-    path = tmp_path / "streets.geojson"
-    write_geojson(street_histogram(ANSWERS, gazetteer), path)
-    collection = json.loads(path.read_text("utf-8"))
-    first = collection["features"][0]
-    assert collection["none_of_these"] == 0.375
-    assert first["properties"] == {"name": "Oak Street", "count": 3, "share": 0.375}
-    assert first["geometry"] == {"type": "MultiLineString", "coordinates": [[[9.0, 48.0], [9.01, 48.0]]]}
-
-
-def test_geojson_is_read_by_others(gazetteer: gpd.GeoDataFrame, tmp_path: Path) -> None:
-    path = tmp_path / "streets.geojson"
-    write_geojson(street_histogram(ANSWERS, gazetteer), path)
-    table = gpd.read_file(path)
-    assert table["share"].tolist() == pytest.approx([0.375, 0.125, 0.125])
-    assert table.crs == "EPSG:4326"

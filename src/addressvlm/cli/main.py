@@ -283,25 +283,76 @@ def ask(
     photo: Annotated[Path, typer.Argument(help="A street photo (JPEG, PNG or WebP).")],
     question: Annotated[str, typer.Argument(help="What to ask of it.")],
     run: Run,
-    samples: Annotated[
-        int,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a trained model anything about a photo."""
+    from addressvlm.inference.localizer import Localizer
+
+    answer = Localizer.load(run).ask(photo, question)
+    print(json.dumps({"question": question, "answer": answer}, ensure_ascii=False) if as_json else answer)
+
+
+@app.command()
+def locate(
+    photos: Annotated[list[Path], typer.Argument(help="Street photos of one place (JPEG, PNG or WebP).")],
+    run: Run,
+    near: Annotated[
+        str | None, typer.Option(help="A rough position, LAT,LON in degrees.", show_default=False)
+    ] = None,
+    within: Annotated[
+        float, typer.Option(help="Metres around --near that hold the true position in 95 of 100 cases.")
+    ] = 100.0,
+    min_confidence: Annotated[
+        float, typer.Option(help="Below this, the district alone is told, or `unknown`.")
+    ] = 0.0,
+    coverage: Annotated[
+        float | None,
         typer.Option(
-            help="Answers to sample; more than 0 gives the histogram of streets (the paper's Fig. 5)."
+            help="Also a set of streets that holds the true one this often, as 0.9; for a calibrated run.",
+            show_default=False,
         ),
+    ] = None,
+    top: Annotated[int, typer.Option(help="Streets and districts to list.")] = 5,
+    samples: Annotated[
+        int, typer.Option(help="Also this many sampled answers, street by street (the paper's Fig. 5).")
     ] = 0,
     temperature: Annotated[float, typer.Option(help="Temperature of the samples.")] = 0.8,
     seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for streets.geojson and streets.png of the samples.")
+        Path | None,
+        typer.Option(help="Folder for the belief as GeoJSON, picture and page.", show_default=False),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a trained model about a photo; with --samples, see its belief as a histogram on the map."""
-    from addressvlm.cli.tables import answer_text
-    from addressvlm.inference.asking import ask_photo
+    """Tell where photos of one place were taken: probabilities of all streets, on a map, with doubt."""
+    from addressvlm.cli.tables import located_text
+    from addressvlm.geo.places import parse_latlon
+    from addressvlm.inference.localizer import Localizer
+    from addressvlm.inference.locating import locate as locate_photos
 
-    answer = ask_photo(run, photo, question, samples=samples, temperature=temperature, seed=seed, out=out)
-    print(json.dumps(answer, indent=2, ensure_ascii=False) if as_json else answer_text(answer))
+    located = locate_photos(
+        Localizer.load(run),
+        photos,
+        near=None if near is None else parse_latlon(near),
+        within_m=within,
+        min_confidence=min_confidence,
+        coverage=coverage,
+        top=top,
+        samples=samples,
+        temperature=temperature,
+        seed=seed,
+        out=out,
+    )
+    print(json.dumps(located, indent=2, ensure_ascii=False) if as_json else located_text(located))
+
+
+@app.command()
+def calibrate(dataset: Dataset, run: Run, as_json: AsJson = False) -> None:
+    """Make the probabilities of a run trustworthy, from the validation photos of its data set."""
+    from addressvlm.inference.calibrating import calibrate_run
+    from addressvlm.inference.localizer import Localizer
+
+    _print(calibrate_run(Localizer.load(run), dataset), as_json)
 
 
 @app.command()

@@ -29,19 +29,37 @@ def metrics_text(result: dict[str, Any]) -> str:
     return _rendered(table)
 
 
-def answer_text(answer: dict[str, Any]) -> str:
-    """An answer, or the histogram of sampled answers."""
-    if "streets" not in answer:
-        return str(answer["answer"])
-    table = Table(title=f"{answer['samples']} answers at temperature {answer['temperature']}")
+def located_text(located: dict[str, Any]) -> str:
+    """Where photos were taken: the answer, the ranked names, a set, samples, files."""
+    calibrated = "calibrated" if located["calibrated"] else "not calibrated"
+    parts = [f"{located['in_words']}\n"]
+    for level in ("streets", "districts"):
+        table = Table(title=f"{level}, {calibrated}")
+        table.add_column(level[:-1])
+        table.add_column("probability", justify="right")
+        for row in located[level]:
+            table.add_row(row["name"], f"{100 * row['probability']:.1f} %")
+        parts.append(_rendered(table))
+    parts.append(f"no address of this city: {100 * located['none_of_these']:.1f} %\n")
+    if "set" in located:
+        names = ", ".join(located["set"]["streets"])
+        parts.append(f"with {100 * located['set']['coverage']:g} % coverage: {names}\n")
+    if "samples" in located:
+        parts.append(_samples_text(located["samples"]))
+    parts += [f"{name}: {path}\n" for name, path in located.get("files", {}).items()]
+    return "".join(parts)
+
+
+def _samples_text(samples: dict[str, Any]) -> str:
+    table = Table(title=f"{samples['answers']} answers at temperature {samples['temperature']}")
     table.add_column("street")
-    table.add_column("share", justify="right")
-    for street in answer["streets"][:10]:
-        table.add_row(street["name"], f"{100 * street['share']:.0f} %")
-    if answer["none_of_these"]:
-        table.add_row("(no street of this city)", f"{100 * answer['none_of_these']:.0f} %")
-    written = "".join(f"{name}: {path}\n" for name, path in answer.get("files", {}).items())
-    return _rendered(table) + written
+    for column in ("answers", "expected"):
+        table.add_column(column, justify="right")
+    rows = [(row["name"], row["share"], row["expected"]) for row in samples["streets"][:10]]
+    nowhere = samples["none_of_these"]
+    for name, share, expected in [*rows, ("(no street of this city)", nowhere["share"], nowhere["expected"])]:
+        table.add_row(name, f"{100 * share:.0f} %", f"{100 * expected:.1f} %")
+    return _rendered(table)
 
 
 def demo_text(summary: dict[str, Any], out: Path) -> str:
@@ -51,7 +69,7 @@ def demo_text(summary: dict[str, Any], out: Path) -> str:
     return (
         f"{metrics_text(summary)}\n{sum(seconds.values()):.0f} s in all: {times}\n"
         f"report:  {out / 'evaluation' / 'report.html'}\n"
-        f"map:     {out / 'ask' / 'streets.png'}\n"
+        f"map:     {out / 'locate' / 'locate.html'}\n"
         f"summary: {out / 'summary.json'}\n"
     )
 

@@ -17,8 +17,9 @@ from addressvlm.evaluation.evaluate import evaluate
 from addressvlm.evaluation.predictions import read_predictions
 from addressvlm.experiments.timing import SECONDS, timed
 from addressvlm.folders import fingerprint, open_step, read_json
-from addressvlm.inference.asking import ask_photo
+from addressvlm.inference.calibrating import calibrate_run
 from addressvlm.inference.localizer import Localizer
+from addressvlm.inference.locating import locate
 from addressvlm.training.stages import ALIGNMENT, LOCALIZATION, Stage, from_scratch
 from addressvlm.training.train import train
 
@@ -46,7 +47,7 @@ def run_demo(
         if step.summary is not None:
             return step.summary
         city, data, aligned, localized = (out / name for name in ("city", "dataset", "align", "localize"))
-        answers, asked = out / "evaluation", out / "ask"
+        answers, maps = out / "evaluation", out / "locate"
 
         with timed(out, "city"):
             build_city(plan.city, city, locations=plan.locations, views=plan.views, workers=workers)
@@ -59,30 +60,18 @@ def run_demo(
         with timed(out, "evaluate"):
             localizer = Localizer.load(localized)
             metrics = evaluate(data, localizer.answer, answers, config={"run": fingerprint(localized)})
-        with timed(out, "ask"):
-            photo, question = _a_question(answers / "predictions.jsonl")
-            histogram = ask_photo(
-                localized,
-                data / "images" / "photos" / f"{photo}.jpg",
-                question,
-                samples=plan.samples,
-                seed=seed,
-                out=asked,
-            )
+        with timed(out, "locate"):
+            calibrate_run(localizer, data)
+            photo = read_predictions(answers / "predictions.jsonl")["photo"][0]
+            picture = data / "images" / "photos" / f"{photo}.jpg"
+            located = locate(localizer, [picture], samples=plan.samples, seed=seed, out=maps)
         return step.finish(
             {
                 "city": plan.city,
                 "seed": seed,
                 **metrics,
-                "asked": {"photo": photo, "question": question, "top": histogram["streets"][:3]},
+                "located": {"photo": photo, "answer": located["in_words"], "top": located["streets"][:3]},
                 "seconds": read_json(out / SECONDS),
                 **environment(),
             }
         )
-
-
-def _a_question(predictions: Path) -> tuple[str, str]:
-    """The first street question of the test set: its photo and its words."""
-    asked = read_predictions(predictions)
-    first = asked[(asked["kind"] == "generation") & (asked["level"] == "street")].iloc[0]
-    return first["photo"], first["question"]

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pyproj
 
+from addressvlm.errors import UsageError
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -15,6 +17,17 @@ class LatLon:
 
     lat: float
     lon: float
+
+
+def parse_latlon(text: str) -> LatLon:
+    """A point from "LAT,LON" in degrees."""
+    try:
+        lat, lon = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{text!r} is no position; write LAT,LON in degrees, as 40.4406,-79.9959") from None
+    if not (-90 <= lat <= 90 and -180 <= lon <= 180):
+        raise UsageError(f"{text!r} is no place on earth; LAT is from -90 to 90, LON from -180 to 180")
+    return LatLon(lat, lon)
 
 
 @dataclass(frozen=True)

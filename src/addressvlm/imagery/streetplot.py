@@ -50,6 +50,7 @@ def plot_streets(
     *,
     title: str,
     point: LatLon | None = None,
+    point_name: str = "true place",
     districts: gpd.GeoDataFrame | None = None,
     attribution: str = "",
 ) -> None:
@@ -57,7 +58,7 @@ def plot_streets(
 
     `streets` and `districts` have `name` and `geometry` in WGS84; of a gazetteer (a column `level`) the rows
     of level "street" are the streets and, unless given, the others the districts. `values` are shares of one;
-    `point` is marked as the true place. Equal input gives equal bytes.
+    `point` is marked and explained as `point_name`. Equal input gives equal bytes.
 
     Raises `UsageError` for a value of an unknown street.
     """
@@ -72,7 +73,7 @@ def plot_streets(
     _draw_streets(axes, shapes, values)
     if point is not None:
         x, y = plane.to_xy(point.lat, point.lon)
-        axes.plot(x, y, "*", ms=18, mfc="#18a05e", mec="white", mew=1.5, zorder=9, label="true place")
+        axes.plot(x, y, "*", ms=18, mfc="#18a05e", mec="white", mew=1.5, zorder=9, label=point_name)
         axes.legend(loc="upper right", framealpha=0.8, edgecolor="none", fontsize=9)
     _write_names(figure, axes, shapes, values)
     _draw_scale_bar(axes)

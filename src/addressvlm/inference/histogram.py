@@ -1,19 +1,12 @@
 """The paper's Fig. 5: many sampled answers to one street question, counted street by street, on a map."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import geopandas as gpd
-import shapely
 
 from addressvlm.dataset.answers import normalise
-from addressvlm.folders import write_json
-
-_DEGREE_DECIMALS = 7  # a centimetre
 
 
 @dataclass(frozen=True)
@@ -54,30 +47,8 @@ def street_histogram(answers: Sequence[str], gazetteer: gpd.GeoDataFrame) -> Str
     return StreetHistogram(named, nowhere / len(answers), len(answers))
 
 
-def write_geojson(histogram: StreetHistogram, path: Path) -> None:
-    """Write the streets with their counts and shares as a GeoJSON FeatureCollection (WGS84)."""
-    rows = histogram.streets
-    features = [
-        {
-            "type": "Feature",
-            "properties": {"name": name, "count": int(count), "share": share},
-            "geometry": _as_geojson(geometry),
-        }
-        for name, count, share, geometry in zip(
-            rows["name"], rows["count"], rows["share"].tolist(), rows.geometry, strict=True
-        )
-    ]
-    about = {"answers": histogram.answers, "none_of_these": histogram.none_of_these}
-    write_json(path, {"type": "FeatureCollection", **about, "features": features})
-
-
 def _street(answer: str, by_spelling: dict[str, str]) -> str | None:
     for part in (answer, *answer.split(",")):
         if name := by_spelling.get(normalise(part)):
             return name
     return None
-
-
-def _as_geojson(geometry: shapely.Geometry) -> Any:
-    rounded = shapely.transform(geometry, lambda degrees: degrees.round(_DEGREE_DECIMALS))
-    return json.loads(shapely.to_geojson(rounded))

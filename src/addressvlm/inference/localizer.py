@@ -13,7 +13,7 @@ from addressvlm.dataset.answers import Level
 from addressvlm.dataset.questions import plain_questions
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.folders import require_complete
-from addressvlm.inference.beliefs import LEVELS, Belief, believe, score_names, tries_of
+from addressvlm.inference.beliefs import score_names, tries_of
 from addressvlm.inference.gazetteer import Gazetteer
 from addressvlm.inference.generating import generate, generation_config
 from addressvlm.inference.nametrie import Floats, NameTrie
@@ -135,30 +135,6 @@ class Localizer:
                     answers[place] = text
             yield from answers
 
-    def beliefs(
-        self,
-        photos: Sequence[Sequence[Picture]],
-        questions: Sequence[Mapping[Level, str]] | None = None,
-        *,
-        temperature: float = 1.0,
-        batch_size: int | None = None,
-    ) -> Iterator[Belief]:
-        """The exact probabilities of all names of the gazetteer for each photo (one or more pictures).
-
-        `questions` are the wordings for each photo, by level (default: the first ones of the paper);
-        `temperature` is that of sampling. `batch_size` photos are read at a time.
-        """
-        require_temperature(temperature)
-        asked = questions or [plain_questions(self.levels)] * len(photos)
-        read = (
-            sight(images, [words[level] for level in LEVELS], self.backbone, _ROOM_FOR_A_NAME)
-            for images, words in zip(photos, asked, strict=True)
-        )
-        most = batch_size or tokens_at_once(self.backbone)
-        looked_at = max(trie.tokens for trie in self._tries.values())
-        for batch in batched_by(read, most, lambda seen: 1 if batch_size else seen.tokens + looked_at):
-            yield from believe(self.backbone, self.names, self._tries, batch, temperature=temperature)
-
     def distribution(
         self, image: Picture, question: str, level: Level = "street", *, temperature: float = 1.0
     ) -> Floats:
@@ -166,15 +142,41 @@ class Localizer:
 
         They are in the order of `names` (`both`: of its pairs); samples at the same temperature spread so.
         """
+        (beliefs,) = self.distributions([(image,)], [{level: question}], temperature=temperature)
+        return beliefs[level]
+
+    def distributions(
+        self,
+        photos: Sequence[Sequence[Picture]],
+        questions: Sequence[Mapping[Level, str]] | None = None,
+        *,
+        temperature: float = 1.0,
+        batch_size: int | None = None,
+    ) -> Iterator[dict[Level, Floats]]:
+        """The log-probabilities of all names, by level, for each photo (one or more pictures).
+
+        `questions` are what to ask about each, of all the same levels (default: the joint question alone,
+        whose pairs tell of streets and districts, too). `temperature` is that of sampling. `batch_size`
+        photos are read at a time.
+        """
         require_temperature(temperature)
-        seen = sight((image,), [question], self.backbone, _ROOM_FOR_A_NAME)
-        scores = score_names(self.backbone, [self._tries[level]], [seen], temperature=temperature)
-        of_the_photo: Floats = scores[0][0]
-        return of_the_photo
+        asked = questions or [{"both": plain_questions(self.levels)["both"]}] * len(photos)
+        levels = list(asked[0]) if asked else []
+        tries = [self._tries[level] for level in levels]
+        read = (
+            sight(images, [words[level] for level in levels], self.backbone, _ROOM_FOR_A_NAME)
+            for images, words in zip(photos, asked, strict=True)
+        )
+        most = batch_size or tokens_at_once(self.backbone)
+        looked_at = max((trie.tokens for trie in tries), default=0)
+        for batch in batched_by(read, most, lambda seen: 1 if batch_size else seen.tokens + looked_at):
+            scores = score_names(self.backbone, tries, batch, temperature=temperature)
+            for rows in zip(*scores, strict=True):
+                yield dict(zip(levels, rows, strict=True))
 
     @cached_property
     def names(self) -> Gazetteer:
-        """The names of the gazetteer, in the order of a `Belief`."""
+        """The names of the gazetteer, in the order of its distributions."""
         return Gazetteer.of(self.gazetteer)
 
     @cached_property

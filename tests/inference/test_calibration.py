@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from addressvlm.errors import AddressVLMError, UsageError
+from addressvlm.geo.places import Address
+from addressvlm.inference.calibration import Calibration, calibrate, fit_temperature, tempered
+from addressvlm.inference.fusion import normalised
+from addressvlm.inference.gazetteer import Gazetteer
+
+TOWN = Gazetteer(("North", "South"), ("Oak", "Elm"), ((0, 0), (1, 0), (1, 1)), {})
+
+
+def beliefs_and_truths(photos: int, names: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Beliefs that are right as they are: every truth is drawn from its belief."""
+    dice = np.random.default_rng(seed)
+    log_p = normalised(2 * dice.normal(size=(photos, names)))
+    return log_p, np.array([dice.choice(names, p=np.exp(row)) for row in log_p])
+
+
+@pytest.mark.parametrize("overconfidence", [1.0, 3.0, 0.4])
+def test_the_temperature_undoes_overconfidence(overconfidence: float) -> None:
+    log_p, truths = beliefs_and_truths(6000, 5, seed=1)
+    found = fit_temperature(normalised(log_p * overconfidence), truths)
+    assert found == pytest.approx(overconfidence, rel=0.06)
+
+
+def test_an_impossible_truth_does_not_decide_everything() -> None:
+    log_p, truths = beliefs_and_truths(6000, 5, seed=1)
+    log_p[0], truths[0] = np.log([1e-300, 0.25, 0.25, 0.25, 0.25]), 0
+    assert fit_temperature(log_p, truths) == pytest.approx(1.0, rel=0.06)
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.9])
+def test_sets_hold_the_truth_as_often_as_promised(coverage: float) -> None:
+    log_p, truths = beliefs_and_truths(4000, 6, seed=2)
+    overconfident = normalised(log_p * 2)
+    told = sorted(np.exp(overconfident[np.arange(2000), truths[:2000]]).tolist())
+    calibration = Calibration(1.0, {"street": told}, "")
+    held = [
+        truth in calibration.names_to_cover(row, "street", coverage)
+        for row, truth in zip(overconfident[2000:], truths[2000:], strict=True)
+    ]
+    assert np.mean(held) == pytest.approx(coverage, abs=0.03)
+
+
+def test_a_set_holds_at_least_one_name_and_the_likeliest_first() -> None:
+    calibration = Calibration(1.0, {"street": [0.1, 0.9]}, "")
+    belief = np.log([0.2, 0.5, 0.3])
+    assert calibration.names_to_cover(belief, "street", 0.3).tolist() == [1]
+    assert calibration.names_to_cover(belief, "street", 0.6).tolist() == [1, 2, 0]
+    assert calibration.names_to_cover(belief, "street", 0.99).tolist() == [1, 2, 0]
+
+
+@pytest.mark.parametrize("coverage", [0.0, 1.0, -1.0, float("nan")])
+def test_an_impossible_coverage_is_an_error(coverage: float) -> None:
+    with pytest.raises(UsageError, match="it must be between 0 and 1"):
+        Calibration(1.0, {"street": [0.5]}, "").threshold("street", coverage)
+
+
+def test_a_calibration_is_of_pairs_and_tells_of_streets_and_districts(tmp_path: Path) -> None:
+    pairs = np.log([[0.5, 0.2, 0.3], [0.1, 0.1, 0.8], [0.2, 0.7, 0.1]])
+    addresses = [Address("South", "Oak"), Address("South", "Elm"), Address("West", "Oak")]
+    calibration = calibrate(TOWN, pairs, addresses, "abc")
+    told = np.exp(tempered(pairs, calibration.temperature))
+    assert calibration.truths["both"] == pytest.approx(sorted([told[0, 1], told[1, 2]]))
+    assert calibration.truths["street"] == pytest.approx(sorted([told[0, 0] + told[0, 1], told[1, 2]]))
+    assert calibration.truths["district"] == pytest.approx(
+        sorted([told[0, 1] + told[0, 2], told[1, 1] + told[1, 2]])
+    )
+    calibration.save(tmp_path)
+    assert Calibration.load(tmp_path) == calibration
+
+
+def test_a_run_may_be_without_calibration(tmp_path: Path) -> None:
+    assert Calibration.load(tmp_path) is None
+
+
+def test_without_a_known_address_there_is_nothing_to_calibrate() -> None:
+    with pytest.raises(AddressVLMError, match="nothing to calibrate"):
+        calibrate(TOWN, np.log([[0.5, 0.2, 0.3]]), [Address("West", "Oak")], "")
