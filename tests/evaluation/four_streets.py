@@ -28,7 +28,8 @@ def ask(photo: str, location: str, street: str) -> list[dict[str, Any]]:
         "location": location,
         "images": [f"images/{photo}.jpg"],
         **address,
-        "margin_m": 3.0,
+        "runner_up": "Elm Street" if street == "Oak Street" else None,
+        "margin_m": 3.0 if street == "Oak Street" else None,
     }
     rows = []
     for level in LEVELS:
@@ -61,6 +62,16 @@ def ask(photo: str, location: str, street: str) -> list[dict[str, Any]]:
     joint = f"{address['street']}, {address['district']}"
     rows.append({"kind": "joint", "level": "both", "question": "Where?", "options": [], "truth": joint})
     return [{**common, **row} for row in rows]
+
+
+def obedient(requests: Sequence[Request]) -> Iterator[dict[str, str]]:
+    """Answers under constraints: the first option or Yes when closed, Low Road in South when joint."""
+    closed = {"generation": "Low Road", "judgment": "Yes", "multiple_choice": "A", "joint": "Low Road, South"}
+    for request in requests:
+        assert request.kind != "multiple_choice" or len(request.options) > 1
+        joint = "South" if request.level == "district" else "Low Road"
+        name = closed[request.kind]
+        yield {"closed": name, "joint": joint if request.kind == "generation" else name}
 
 
 @dataclass(frozen=True)

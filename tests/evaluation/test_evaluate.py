@@ -3,7 +3,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from four_streets import FakeCity
+from four_streets import FakeCity, obedient
 
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.evaluation import evaluate as module
@@ -47,6 +47,29 @@ def test_scoring_the_written_file_gives_the_same_figures(city: FakeCity, tmp_pat
     assert "neighbours" not in alone
 
 
+def test_answers_under_constraints_are_kept_and_scored_beside(city: FakeCity, tmp_path: Path) -> None:
+    metrics = evaluate(city.folder, city.truthful, tmp_path / "out", constrained=obedient)
+    assert metrics["metrics"]["s_G"] == 100.0
+    assert metrics["constrained"]["closed"]["s_G"] == 25.0
+    assert metrics["constrained"]["closed"]["d_G"] == 0.0  # a street is no district
+    assert metrics["constrained"]["joint"]["d_G"] == 50.0
+    assert metrics["constrained"]["joint"]["sd"] == 25.0
+    line = json.loads((tmp_path / "out" / "predictions.jsonl").read_text("utf-8").splitlines()[0])
+    assert line["constrained"] == {"closed": "Low Road", "joint": "South"}
+    assert score_file(tmp_path / "out" / "predictions.jsonl")["constrained"] == metrics["constrained"]
+    assert "closed" in (tmp_path / "out" / "report.html").read_text("utf-8")
+
+
+def test_near_a_corner_the_other_street_may_count(city: FakeCity, tmp_path: Path) -> None:
+    def other_street(requests: Sequence[Request]) -> list[str]:
+        return ["Elm Street, North" if request.kind == "joint" else "Elm Street" for request in requests]
+
+    metrics = evaluate(city.folder, other_street, tmp_path / "out")
+    assert metrics["metrics"]["s_G"] == metrics["metrics"]["sd"] == 25.0  # on Elm Street itself
+    assert metrics["corner_tolerant"]["s_G"] == metrics["corner_tolerant"]["sd"] == 50.0
+    assert metrics["corner_tolerant"]["s_M"] == metrics["metrics"]["s_M"]
+
+
 def test_two_runs_write_the_same_bytes(city: FakeCity, tmp_path: Path) -> None:
     for name in ("a", "b"):
         evaluate(city.folder, city.truthful, tmp_path / name)
@@ -57,7 +80,7 @@ def test_a_killed_evaluation_goes_on_and_ends_with_the_same_bytes(
     city: FakeCity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CHUNK", 10)
-    evaluate(city.folder, city.truthful, tmp_path / "whole")
+    evaluate(city.folder, city.truthful, tmp_path / "whole", constrained=obedient)
     asked: list[Request] = []
 
     def mortal(requests: Sequence[Request]) -> Iterator[str]:
@@ -68,7 +91,7 @@ def test_a_killed_evaluation_goes_on_and_ends_with_the_same_bytes(
             yield answer
 
     with pytest.raises(Killed):
-        evaluate(city.folder, mortal, tmp_path / "killed")
+        evaluate(city.folder, mortal, tmp_path / "killed", constrained=obedient)
     with (tmp_path / "killed" / "predictions.jsonl").open("a") as file:
         file.write('{"photo": "to')
     later: list[Request] = []
@@ -77,7 +100,7 @@ def test_a_killed_evaluation_goes_on_and_ends_with_the_same_bytes(
         later.extend(requests)
         yield from city.truthful(requests)
 
-    evaluate(city.folder, reborn, tmp_path / "killed")
+    evaluate(city.folder, reborn, tmp_path / "killed", constrained=obedient)
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
     assert len(later) == len(city.rows) - 20  # two chunks of ten were kept
 

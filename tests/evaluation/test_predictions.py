@@ -17,7 +17,8 @@ def without(field: str) -> dict[str, object]:
 def test_lines_become_rows_in_their_order(write_lines: Write) -> None:
     path = write_lines(prediction(photo="b"), prediction(photo="a", answer="Straße"))
     table = read_predictions(path)
-    assert list(table.columns) == list(FIELDS)
+    assert list(table.columns) == [*FIELDS, "constrained"]
+    assert table["constrained"].tolist() == [{}, {}]
     assert table["photo"].tolist() == ["b", "a"]
     assert table["answer"].tolist() == ["Oak Street", "Straße"]
 
@@ -107,3 +108,16 @@ def test_a_killed_run_is_cut_back_to_whole_chunks(
 
 def test_without_a_file_nothing_is_resumed(tmp_path: Path) -> None:
     assert resume_predictions(tmp_path / "p.jsonl", 4, 8).empty
+
+
+def test_constrained_answers_are_read_and_written(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    append_predictions(path, [prediction()], ["Oak"], [{"closed": "Elm"}])
+    append_predictions(path, [prediction(photo="p2")], ["Oak"])
+    assert read_predictions(path)["constrained"].tolist() == [{"closed": "Elm"}, {}]
+
+
+@pytest.mark.parametrize("value", ["Oak", ["Oak"], {"closed": 3}])
+def test_constrained_answers_that_are_no_texts_are_refused(write_lines: Write, value: object) -> None:
+    with pytest.raises(AddressVLMError, match="line 1: the line has constrained"):
+        read_predictions(write_lines({**prediction(), "constrained": value}))

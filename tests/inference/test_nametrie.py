@@ -48,7 +48,10 @@ def alone(backbone: Backbone, seen: Sight, name: str, temperature: float) -> flo
 def scores(
     backbone: Backbone, spellings: Sequence[Sequence[str]], seen: Sequence[Sight], temperature: float = 1.0
 ) -> nametrie.Floats:
-    return score_names(backbone, [NameTrie(spellings, backbone)], seen, temperature=temperature)[0]
+    trie = NameTrie(spellings, backbone)
+    return np.stack(
+        [row[0] for row in score_names(backbone, seen, [[trie]] * len(seen), temperature=temperature)]
+    )
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.8])
@@ -93,7 +96,24 @@ def test_parts_of_a_trie_give_what_the_whole_does(
     trie = NameTrie(spellings, tiny)
     assert trie.tokens <= 9
     assert len(trie._parts) > 1
-    np.testing.assert_allclose(score_names(tiny, [trie], seen)[0], whole, rtol=1e-5, atol=1e-5)
+    in_parts = np.stack([row[0] for row in score_names(tiny, seen, [[trie]] * len(seen))])
+    np.testing.assert_allclose(in_parts, whole, rtol=1e-5, atol=1e-5)
+
+
+def test_questions_with_tries_of_their_own_are_read_together(tiny: Backbone, photos: list[Path]) -> None:
+    streets, yes_no = (NameTrie([(n,) for n in names], tiny) for names in (NAMES, ("Yes", "No")))
+    questions = (QUESTION, "Oak?", "Elm?", "Where?")
+    asked = [[0, 1, 2], [3], [2, 1, 0, 3]]
+    tries = [[yes_no if number in (1, 2) else streets for number in numbers] for numbers in asked]
+    rows = [
+        sight((photo,), [questions[number] for number in numbers], tiny, 64)
+        for photo, numbers in zip(photos, asked, strict=True)
+    ]
+    together = score_names(tiny, rows, tries)
+    for photo, numbers, of_sight, found in zip(photos, asked, tries, together, strict=True):
+        for number, trie, score in zip(numbers, of_sight, found, strict=True):
+            ((alone,),) = score_names(tiny, [sight((photo,), [questions[number]], tiny, 64)], [[trie]])
+            np.testing.assert_allclose(score, alone, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -397,6 +397,7 @@ def evaluate(
             raise UsageError("give a data set and --run RUN, or --predictions FILE")
         from addressvlm.evaluation.evaluate import evaluate as evaluate_run
         from addressvlm.folders import fingerprint
+        from addressvlm.inference.constrained import constrained_answers
         from addressvlm.inference.localizer import Localizer
 
         localizer = Localizer.load(run)
@@ -405,9 +406,10 @@ def evaluate(
             dataset,
             lambda requests: localizer.answer(requests, engine=engine, batch_size=batch_size),
             target,
+            constrained=lambda requests: constrained_answers(localizer, requests),
             split=split,
             name=run.name,
-            config={"run": fingerprint(run), "engine": engine},
+            config={"run": fingerprint(run), "engine": engine, "constrained": True},
         )
     print(json.dumps(metrics, indent=2, ensure_ascii=False) if as_json else metrics_text(metrics))
 

@@ -13,8 +13,11 @@ from addressvlm.evaluation.metrics import MEANINGS
 def metrics_text(result: dict[str, Any]) -> str:
     """The ten metrics beside their intervals and the lines to compare with."""
     table = Table(title=f"{result['photos']} photos of {result['locations']} locations; percent right")
-    others = [name for name in ("strict", "chance", "majority", "neighbours") if result.get(name)]
-    for column in ("metric", "", "questions", "right", "95 %", *others):
+    lines = {
+        name: result[name] for name in ("strict", "chance", "majority", "neighbours") if result.get(name)
+    }
+    lines = {**result.get("constrained", {}), **lines}
+    for column in ("metric", "", "questions", "right", "95 %", *lines):
         table.add_column(column, justify="left" if column in ("metric", "") else "right")
     for key, meaning in MEANINGS.items():
         low, high = result["intervals"].get(key) or (None, None)
@@ -24,7 +27,7 @@ def metrics_text(result: dict[str, Any]) -> str:
             str(result["counts"].get(f"n_{key}", "")),
             _percent(result["metrics"].get(key)),
             f"{_percent(low)}–{_percent(high)}" if low is not None else "",
-            *(_percent(result[other].get(key)) for other in others),
+            *(_percent(line.get(key)) for line in lines.values()),
         )
     return _rendered(table)
 

@@ -32,9 +32,9 @@ def training_rows(photos: pd.DataFrame, words: Vocabulary, *, rounds: int, seed:
 def question_rows(photos: pd.DataFrame, words: Vocabulary, *, seed: int) -> Iterator[Row]:
     """The rows of the val or test table: one question each, those of a photo one after the other."""
     for photo in cast(list[Row], photos.to_dict("records")):
-        margin_m: float | None = None if pd.isna(photo["margin_m"]) else photo["margin_m"]
+        corner = {name: None if pd.isna(photo[name]) else photo[name] for name in ("runner_up", "margin_m")}
         for question in test_questions(_address(photo), words, generator(seed, "questions", photo["photo"])):
-            yield {**_about(photo), "margin_m": margin_m, **_asked(question), "truth": question.truth}
+            yield {**_about(photo), **corner, **_asked(question), "truth": question.truth}
 
 
 def _about(photo: Mapping[str, Any]) -> Row:

@@ -23,7 +23,8 @@ _TEXTS = pa.list_(pa.string())
 _PHOTO = [("photo", pa.string()), ("location", pa.string()), ("images", _TEXTS)]
 _ADDRESS = [("district", pa.string()), ("street", pa.string())]
 _ASKED = [("kind", pa.string()), ("level", pa.string()), ("question", pa.string()), ("options", _TEXTS)]
-_QUESTIONS = pa.schema([*_PHOTO, *_ADDRESS, ("margin_m", pa.float64()), *_ASKED, ("truth", pa.string())])
+_NEXT_STREET = [("runner_up", pa.string()), ("margin_m", pa.float64())]
+_QUESTIONS = pa.schema([*_PHOTO, *_ADDRESS, *_NEXT_STREET, *_ASKED, ("truth", pa.string())])
 SCHEMAS: Mapping[str, pa.Schema] = {
     "alignment": pa.schema(
         [*_PHOTO, ("question", pa.string()), ("answer", pa.string()), *_ADDRESS, ("map_names", _TEXTS)]

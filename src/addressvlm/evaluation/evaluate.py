@@ -5,6 +5,7 @@ Whatever can answer can be evaluated: it comes in as a function from questions t
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,13 @@ from addressvlm.dataset.tables import read_questions, read_table
 from addressvlm.errors import AddressVLMError
 from addressvlm.evaluation.metrics import Scores, known_from_training, score
 from addressvlm.evaluation.neighbours import answer_by_address, neighbour_addresses
-from addressvlm.evaluation.predictions import FIELDS, append_predictions, read_predictions, resume_predictions
+from addressvlm.evaluation.predictions import (
+    CONSTRAINED,
+    FIELDS,
+    append_predictions,
+    read_predictions,
+    resume_predictions,
+)
 from addressvlm.evaluation.report import write_report
 from addressvlm.folders import fingerprint, open_step, read_json, require_complete, sha256, write_json
 from addressvlm.work import track
@@ -32,13 +39,18 @@ _ASKED = FIELDS[:-1]
 
 @dataclass(frozen=True)
 class Request:
-    """One question about one or more pictures."""
+    """One question about one or more pictures; what kind it is of, and with which options."""
 
     images: tuple[Path, ...]
     question: str
+    kind: str
+    level: str
+    options: tuple[str, ...]
 
 
 Answer = Callable[[Sequence[Request]], Iterable[str]]
+# Answers to the same questions under constraints, by the name of the constraint.
+Constrained = Callable[[Sequence[Request]], Iterable[Mapping[str, str]]]
 
 
 def evaluate(
@@ -49,6 +61,7 @@ def evaluate(
     split: str = "test",
     name: str = "",
     config: Mapping[str, Any] | None = None,
+    constrained: Constrained | None = None,
     report: bool = True,
     workers: int | None = None,
 ) -> dict[str, Any]:
@@ -56,15 +69,15 @@ def evaluate(
 
     `answer` takes a list of requests and gives their answers in that order. `name` says who answers, `config`
     what else decides the answers (the fingerprint of a run, say): the answers of one model are never
-    continued with those of another. A killed evaluation goes on where it stopped. Returns what `metrics.json`
-    holds.
+    continued with those of another. `constrained` gives further answers to the same requests, by the name of
+    the constraint they were given under; they are scored beside. A killed evaluation goes on where it
+    stopped. Returns what `metrics.json` holds.
     """
     asked = {"dataset": fingerprint(dataset), "split": split, "name": name, "chunk": CHUNK, **(config or {})}
     with open_step(out, "evaluation", asked) as step:
         if step.summary is None:
             questions = _questions(dataset, split)
-            answers = _ask(answer, questions, dataset, out / PREDICTIONS)
-            answered = questions.assign(answer=answers)
+            answered = _ask(answer, constrained, questions, dataset, out / PREDICTIONS)
             metrics = {"name": name, "split": split, **_score(answered, dataset, workers).to_json()}
             write_json(out / METRICS, metrics)
             files = [PREDICTIONS, METRICS]
@@ -92,27 +105,45 @@ def _questions(dataset: Path, split: str) -> pd.DataFrame:
     return questions
 
 
-def _ask(answer: Answer, questions: pd.DataFrame, dataset: Path, path: Path) -> list[str]:
-    """All answers in the order of the questions; those that `path` has already are not asked for again."""
+def _ask(
+    answer: Answer, constrained: Constrained | None, questions: pd.DataFrame, dataset: Path, path: Path
+) -> pd.DataFrame:
+    """The questions with their answers; those that `path` has already are not asked for again."""
     done = resume_predictions(path, CHUNK, len(questions))
     _require_same_questions(done, questions, path)
-    answers: list[str] = done["answer"].tolist()
-    new = _answered(answer, questions.iloc[len(done) :], dataset, path)
-    answers += track(new, "questions", len(questions) - len(done))
-    return answers
+    new = _answered(answer, constrained, questions.iloc[len(done) :], dataset, path)
+    answers = [
+        *zip(done["answer"], done[CONSTRAINED], strict=True),
+        *track(new, "questions", len(questions) - len(done)),
+    ]
+    columns = zip(*answers, strict=True)
+    return questions.assign(answer=list(next(columns)), **{CONSTRAINED: list(next(columns))})
 
 
-def _answered(answer: Answer, questions: pd.DataFrame, dataset: Path, path: Path) -> Iterator[str]:
+def _answered(
+    answer: Answer, constrained: Constrained | None, questions: pd.DataFrame, dataset: Path, path: Path
+) -> Iterator[tuple[str, Mapping[str, str]]]:
     for begin in range(0, len(questions), CHUNK):
         rows = questions.iloc[begin : begin + CHUNK].to_dict("records")
         requests = [
-            Request(tuple(dataset / image for image in row["images"]), row["question"]) for row in rows
+            Request(
+                tuple(dataset / image for image in row["images"]),
+                row["question"],
+                row["kind"],
+                row["level"],
+                tuple(row["options"]),
+            )
+            for row in rows
         ]
+        further: Iterable[Mapping[str, str]] = (
+            constrained(requests) if constrained else repeat({}, len(requests))
+        )
         answers = []
-        for text in answer(requests):
-            answers.append(text)
-            yield text
-        append_predictions(path, rows, answers)
+        for text, more in zip(answer(requests), further, strict=True):
+            answers.append((text, more))
+            yield text, more
+        texts, others = zip(*answers, strict=True)
+        append_predictions(path, rows, texts, others if constrained else None)
 
 
 def _require_same_questions(done: pd.DataFrame, questions: pd.DataFrame, path: Path) -> None:

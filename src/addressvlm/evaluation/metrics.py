@@ -37,6 +37,9 @@ AVERAGES = {"d_mean": ("d_G", "d_J", "d_M"), "s_mean": ("s_G", "s_J", "s_M"), "m
 Floats = npt.NDArray[np.float64]
 Figures = dict[str, float | None]
 
+# Photos whose second street is hardly farther than the first may be right for either.
+CORNER_M = 10.0
+
 _KIND_LETTERS = {"generation": "G", "judgment": "J", "multiple_choice": "M"}
 _DECIMALS = 6
 _DRAWS_AT_ONCE = 4_000_000
@@ -73,10 +76,13 @@ class Scores:
     photos: int
     locations: int
     neighbours: Figures = field(default_factory=dict)
+    corner_tolerant: Figures = field(default_factory=dict)
+    constrained: dict[str, Figures] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """As a dictionary, without the neighbours' line where there is none."""
-        return {name: value for name, value in vars(self).items() if name != "neighbours" or value}
+        """As a dictionary, without the lines that are not there."""
+        optional = ("neighbours", "corner_tolerant", "constrained")
+        return {name: value for name, value in vars(self).items() if name not in optional or value}
 
 
 def score(
@@ -113,6 +119,13 @@ def score(
         photos=int(predictions["photo"].nunique()),
         locations=int(predictions["location"].nunique()),
         neighbours={} if neighbour_answers is None else line(correctness(predictions, neighbour_answers)),
+        corner_tolerant=line(np.maximum(correct, right_at_corner(predictions)))
+        if "runner_up" in predictions
+        else {},
+        constrained={
+            name: line(correctness(predictions, [more[name] for more in predictions["constrained"]]))
+            for name in _constraints(predictions)
+        },
     )
 
 
@@ -140,6 +153,33 @@ def correctness(predictions: pd.DataFrame, answers: Sequence[str], *, strict: bo
         ],
         dtype=np.float64,
     )
+
+
+def right_at_corner(predictions: pd.DataFrame) -> Floats:
+    """1.0 for each row whose answer names the second street of a photo near a corner, else 0.0.
+
+    Only answers that name a street count. Columns: those of predictions, and `district`, `runner_up`,
+    `margin_m` of the data set.
+    """
+    rows = _rows(predictions, "kind", "level", "district", "runner_up", "margin_m", "answer")
+
+    def right(kind: str, level: str, district: str, other: Any, margin_m: Any, answer: str) -> float:
+        if level == "district" or kind not in ("generation", "joint"):
+            return 0.0
+        if not isinstance(other, str) or not margin_m < CORNER_M:
+            return 0.0
+        truth = other if kind == "generation" else joint_answer(district, other)
+        return float(is_correct(kind, level, answer, truth))
+
+    return np.array([right(*row) for row in rows])
+
+
+def _constraints(predictions: pd.DataFrame) -> list[str]:
+    """The constraints under which all questions were answered."""
+    if "constrained" not in predictions or predictions.empty:
+        return []
+    rows = predictions["constrained"].tolist()
+    return [name for name in rows[0] if all(name in row for row in rows)]
 
 
 def micro_average(cells: Mapping[str, float], questions_per_image: Mapping[str, float]) -> Figures:

@@ -12,6 +12,7 @@ from addressvlm.dataset.answers import LETTERS
 from addressvlm.errors import AddressVLMError
 
 FIELDS = ("photo", "location", "kind", "level", "question", "options", "truth", "answer")
+CONSTRAINED = "constrained"
 KINDS = ("generation", "judgment", "multiple_choice", "joint")
 LEVELS = ("district", "street", "both")
 
@@ -19,9 +20,10 @@ Row = dict[str, Any]
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
-    """A predictions file as a table with the columns of `FIELDS`, in the order of the file.
+    """A predictions file as a table with the columns of `FIELDS` and `constrained`, in the order of the file.
 
-    Every line is checked; the error names the first bad one by its number. Further fields are ignored.
+    Every line is checked; the error names the first bad one by its number. `constrained` are answers under
+    constraints, by their names; it may be missing. Further fields are ignored.
     """
     rows: list[Row] = []
     seen: dict[tuple[str, ...], int] = {}
@@ -40,15 +42,22 @@ def read_predictions(path: Path) -> pd.DataFrame:
         raise AddressVLMError(
             f"{path} holds no predictions; it needs one JSON object a line ({', '.join(FIELDS)})"
         )
-    return pd.DataFrame(rows, columns=list(FIELDS))
+    return _table(rows)
 
 
-def append_predictions(path: Path, questions: Sequence[Mapping[Any, Any]], answers: Sequence[str]) -> None:
+def append_predictions(
+    path: Path,
+    questions: Sequence[Mapping[Any, Any]],
+    answers: Sequence[str],
+    constrained: Sequence[Mapping[str, str]] | None = None,
+) -> None:
     """Add questions (the fields of `FIELDS` but the last) with their answers, and flush them to disk."""
-    rows = [
+    rows: list[Row] = [
         {**{field: question[field] for field in FIELDS[:-1]}, "answer": answer}
         for question, answer in zip(questions, answers, strict=True)
     ]
+    if constrained is not None:
+        rows = [{**row, CONSTRAINED: dict(more)} for row, more in zip(rows, constrained, strict=True)]
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     try:
         with path.open("ab") as file:
@@ -66,11 +75,15 @@ def resume_predictions(path: Path, chunk: int, total: int) -> pd.DataFrame:
     a whole, so that batches, and with them the bits of low-precision answers, are always the same.
     """
     if not path.exists():
-        return pd.DataFrame(columns=list(FIELDS))
+        return _table([])
     complete = path.read_bytes().split(b"\n")[:-1]
     keep = total if len(complete) == total else len(complete) // chunk * chunk
     os.truncate(path, sum(len(line) + 1 for line in complete[:keep]))
-    return read_predictions(path) if keep else pd.DataFrame(columns=list(FIELDS))
+    return read_predictions(path) if keep else _table([])
+
+
+def _table(rows: list[Row]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=[*FIELDS, CONSTRAINED])
 
 
 def _lines(path: Path) -> list[bytes]:
@@ -94,7 +107,7 @@ def _checked(path: Path, number: int, line: bytes) -> Row:
         raise _error(path, number, f"has no field {missing[0]!r}")
     if problem := _problem(row):
         raise _error(path, number, problem)
-    return {field: row[field] for field in FIELDS}
+    return {**{field: row[field] for field in FIELDS}, CONSTRAINED: row.get(CONSTRAINED) or {}}
 
 
 def _problem(row: Row) -> str:
@@ -112,6 +125,9 @@ def _problem(row: Row) -> str:
         return (
             f"has kind {row['kind']!r} with level {row['level']!r}; level 'both' is that of joint questions"
         )
+    constrained = row.get(CONSTRAINED) or {}
+    if not isinstance(constrained, dict) or not all(isinstance(text, str) for text in constrained.values()):
+        return f"has {CONSTRAINED} = {constrained!r}, which is not texts by names"
     return _wrong_truth(row)
 
 

@@ -61,14 +61,15 @@ def write_report(
     street_beliefs = beliefs(answered, Names(gazetteer, "street"), "street")
     district_beliefs = beliefs(answered, Names(gazetteer, "district"), "district")
     streets = groups_by(answered, "street", correct)
+    figures = {"neighbours": {}, "corner_tolerant": {}, "constrained": {}, **metrics}
     html = _ENVIRONMENT.get_template("report.html.j2").render(
         title=title,
         district_word=levels[0],
         street_word=levels[1],
         attribution=attribution,
         questions=len(answered),
-        metrics={"neighbours": {}, **metrics},
-        rows=[_headline(key, metrics, levels) for key in MEANINGS],
+        metrics=figures,
+        rows=[_headline(key, figures, levels) for key in MEANINGS],
         map=belief_map(gazetteer, streets, street_beliefs),
         districts=groups_by(answered, "district", correct),
         margins=groups_by_margin(answered, correct),
@@ -100,7 +101,9 @@ class Example:
 
 
 def _headline(key: str, metrics: Mapping[str, Any], levels: tuple[str, str]) -> dict[str, Any]:
-    beside = {line: metrics.get(line, {}).get(key) for line in ("strict", "chance", "majority", "neighbours")}
+    lines = ("strict", "chance", "majority", "neighbours", "corner_tolerant")
+    beside = {line: metrics.get(line, {}).get(key) for line in lines}
+    beside["constrained"] = {name: figures[key] for name, figures in metrics["constrained"].items()}
     return {
         "key": key,
         "words": MEANINGS[key].format(*levels),

@@ -6,6 +6,7 @@ tunes adapters of a large model that can read. Sizes and rates were tried on the
 """
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from addressvlm.evaluation.predictions import read_predictions
 from addressvlm.experiments.timing import SECONDS, timed
 from addressvlm.folders import fingerprint, open_step, read_json
 from addressvlm.inference.calibrating import calibrate_run
+from addressvlm.inference.constrained import constrained_answers
 from addressvlm.inference.localizer import Localizer
 from addressvlm.inference.locating import locate
 from addressvlm.training.stages import ALIGNMENT, LOCALIZATION, Stage, from_scratch
@@ -59,7 +61,13 @@ def run_demo(
             train(replace(plan.localization, seed=seed), data, str(aligned), localized)
         with timed(out, "evaluate"):
             localizer = Localizer.load(localized)
-            metrics = evaluate(data, localizer.answer, answers, config={"run": fingerprint(localized)})
+            metrics = evaluate(
+                data,
+                localizer.answer,
+                answers,
+                constrained=partial(constrained_answers, localizer),
+                config={"run": fingerprint(localized)},
+            )
         with timed(out, "locate"):
             calibrate_run(localizer, data)
             photo = read_predictions(answers / "predictions.jsonl")["photo"][0]

@@ -23,19 +23,32 @@ def tries_of(gazetteer: Gazetteer, backbone: Backbone) -> dict[Level, NameTrie]:
 
 
 def score_names(
-    backbone: Backbone, tries: Sequence[NameTrie], sights: Sequence[Sight], *, temperature: float = 1.0
-) -> list[Floats]:
-    """The log-probabilities of all names, (sights, names) for each trie.
+    backbone: Backbone,
+    sights: Sequence[Sight],
+    tries: Sequence[Sequence[NameTrie]],
+    *,
+    temperature: float = 1.0,
+) -> list[list[Floats]]:
+    """The log-probabilities (names,) of all names as answers to every question of every sight.
 
-    The questions of a sight are those to which the names of the tries are answers, one each, in their order.
+    `tries` are the names to each question, sight by sight; questions with the same one are looked at at once.
     """
     reading, hidden = read_questions(backbone, sights)
-    expected = reading.logits(hidden).view(len(sights), len(tries), -1)
+    expected = reading.logits(hidden)
     ends = reading.tips
-    return [
-        trie.score(reading, [row[number] for row in ends], expected[:, number], temperature=temperature)
-        for number, trie in enumerate(tries)
+    scores: list[list[Floats]] = [[np.empty(0)] * len(row) for row in tries]
+    asked = [
+        (row, number, trie) for row, of_sight in enumerate(tries) for number, trie in enumerate(of_sight)
     ]
+    for trie in dict.fromkeys(trie for _, _, trie in asked):
+        numbers = [place for place, (_, _, other) in enumerate(asked) if other is trie]
+        behind: list[list[int]] = [[] for _ in sights]
+        for row, number, _ in (asked[place] for place in numbers):
+            behind[row].append(ends[row][number])
+        found = trie.score(reading, behind, expected[numbers], temperature=temperature)
+        for (row, number, _), score in zip((asked[place] for place in numbers), found, strict=True):
+            scores[row][number] = score
+    return scores
 
 
 def none_of_these(log_p: Floats) -> Floats:

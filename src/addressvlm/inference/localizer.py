@@ -33,7 +33,7 @@ ENGINES = ("tree", "generate")
 # Batches that are sorted by length together: enough to waste little on padding, few enough to keep in memory.
 _WINDOW_BATCHES = 8
 _PROMPTS_AT_ONCE = 64
-_ROOM_FOR_A_NAME = 64
+ROOM_FOR_A_NAME = 64
 
 
 class Localizer:
@@ -162,17 +162,16 @@ class Localizer:
         require_temperature(temperature)
         asked = questions or [{"both": plain_questions(self.levels)["both"]}] * len(photos)
         levels = list(asked[0]) if asked else []
-        tries = [self._tries[level] for level in levels]
+        tries = [self.tries[level] for level in levels]
         read = (
-            sight(images, [words[level] for level in levels], self.backbone, _ROOM_FOR_A_NAME)
+            sight(images, [words[level] for level in levels], self.backbone, ROOM_FOR_A_NAME)
             for images, words in zip(photos, asked, strict=True)
         )
         most = batch_size or tokens_at_once(self.backbone)
         looked_at = max((trie.tokens for trie in tries), default=0)
         for batch in batched_by(read, most, lambda seen: 1 if batch_size else seen.tokens + looked_at):
-            scores = score_names(self.backbone, tries, batch, temperature=temperature)
-            for rows in zip(*scores, strict=True):
-                yield dict(zip(levels, rows, strict=True))
+            for scores in score_names(self.backbone, batch, [tries] * len(batch), temperature=temperature):
+                yield dict(zip(levels, scores, strict=True))
 
     @cached_property
     def names(self) -> Gazetteer:
@@ -187,7 +186,8 @@ class Localizer:
         return district, street
 
     @cached_property
-    def _tries(self) -> dict[Level, NameTrie]:
+    def tries(self) -> dict[Level, NameTrie]:
+        """The names of every level as tries of tokens."""
         return tries_of(self.names, self.backbone)
 
     def sample(

@@ -65,12 +65,18 @@ class NameTrie:
         return max(len(part.tree.ids) for part in self._parts)
 
     def score(
-        self, reading: TreePass, behind: Sequence[int], expected: torch.Tensor, *, temperature: float = 1.0
+        self,
+        reading: TreePass,
+        behind: Sequence[Sequence[int]],
+        expected: torch.Tensor,
+        *,
+        temperature: float = 1.0,
     ) -> Floats:
-        """The log-probability of every name as an answer, (rows, names); -inf for a name without tokens.
+        """The log-probability of every name as an answer, (questions, names); -inf for one without tokens.
 
-        `behind` is the place at which the question of each row ends, `expected` what the model expects there,
-        (rows, vocabulary). `temperature` is that of sampling: it divides the logits of every token.
+        `behind` are the places at which the questions of each row end, `expected` is what the model expects
+        there, row after row, (questions, vocabulary). `temperature` is that of sampling: it divides the
+        logits of every token.
         """
         assert temperature > 0, "without chance, ask for the greedy answer"
         paths = [
@@ -87,13 +93,20 @@ class NameTrie:
         self,
         part: _Part,
         reading: TreePass,
-        behind: Sequence[int],
+        behind: Sequence[Sequence[int]],
         first: torch.Tensor,
         temperature: float,
     ) -> Floats:
-        """The log-probability of every path of a part, (rows, paths)."""
-        hidden = reading.look([[Twig(part.tree, place)] for place in behind])  # (rows, tokens, width)
-        rows = max(1, _LOGITS_AT_ONCE // (hidden.shape[1] * first.shape[1]))
+        """The log-probability of every path of a part, (questions, paths)."""
+        hidden = reading.look([[Twig(part.tree, place) for place in places] for places in behind])
+        tokens = len(part.tree.ids)
+        hidden = torch.cat(
+            [
+                row[: len(places) * tokens].unflatten(0, (len(places), tokens))
+                for row, places in zip(hidden, behind, strict=True)
+            ]
+        )  # (questions, tokens, width)
+        rows = max(1, _LOGITS_AT_ONCE // (tokens * first.shape[1]))
         logged = []
         for some, before in zip(torch.split(hidden, rows), torch.split(first, rows), strict=True):
             logits = reading.logits(some) / temperature
@@ -101,11 +114,11 @@ class NameTrie:
         return np.add.reduceat(np.concatenate(logged), part.begins, axis=1)
 
     def _log_steps(self, part: _Part, logits: torch.Tensor) -> Floats:
-        """The log-probability of every step, (rows, steps); `logits` (rows, places, vocabulary), -1 last."""
+        """The log-probability of every step, (questions, steps); `logits` are (questions, places, tokens)."""
         places, tokens = (
             torch.tensor(column, device=logits.device) for column in zip(*part.steps, strict=True)
         )
-        ends = logits[:, :, self._ends].logsumexp(-1)  # (rows, places)
+        ends = logits[:, :, self._ends].logsumexp(-1)  # (questions, places)
         steps = torch.where(tokens == _END, ends[:, places], logits[:, places, tokens])
         logged: Floats = (steps - logits.logsumexp(-1)[:, places]).double().cpu().numpy()
         return logged
