@@ -9,7 +9,15 @@ import pytest
 
 from addressvlm.dataset import questions
 from addressvlm.dataset.answers import LETTERS, is_correct
-from addressvlm.dataset.questions import ENDINGS, JOINT_TEMPLATES, TEMPLATES, Names, Question, Vocabulary
+from addressvlm.dataset.questions import (
+    ENDINGS,
+    JOINT_TEMPLATES,
+    TEMPLATES,
+    Names,
+    Question,
+    Vocabulary,
+    asks_for,
+)
 from addressvlm.dataset.seeds import generator
 from addressvlm.geo.places import Address
 
@@ -217,3 +225,8 @@ def test_half_of_the_judgments_in_training_are_yes() -> None:
 def test_one_key_is_one_conversation_on_every_machine() -> None:
     assert conversation(3) == conversation(3) != conversation(4)
     assert generator(1, "x", "photo").random() == 0.23775893729830522
+
+
+def test_a_name_within_a_word_is_not_asked_for() -> None:
+    assert not asks_for("Is this in Northside?", "North", [])
+    assert asks_for("Is this in North?", "North", [])

@@ -7,7 +7,6 @@ from PIL import Image
 from addressvlm.evaluation import neighbours
 from addressvlm.evaluation.neighbours import (
     answer_by_address,
-    asks_for,
     nearest,
     neighbour_addresses,
     photo_features,
@@ -64,11 +63,6 @@ def test_a_judgment_is_yes_only_about_the_believed_name() -> None:
     assert answers(kind="judgment", question="Is this on Oak Street, Yes or No?") == ["Yes"]
     assert answers(kind="judgment", question="Is this on Elm Street, Yes or No?") == ["No"]
     assert answers(kind="judgment", question="Is this on Oak Street Bridge, Yes or No?") == ["No"]
-
-
-def test_a_name_within_a_word_is_not_asked_for() -> None:
-    assert not asks_for("Is this in Northside?", "North", [])
-    assert asks_for("Is this in North?", "North", [])
 
 
 def test_a_multiple_choice_gets_the_letter_of_the_believed_name() -> None:

@@ -6,7 +6,7 @@ the question.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -131,6 +131,17 @@ def plain_questions(words: tuple[str, str]) -> dict[Level, str]:
     asked: dict[Level, str] = {level: f"{TEMPLATES[level][0]} {ENDINGS['generation']}" for level in LEVELS}
     asked["both"] = f"{JOINT_TEMPLATES[0]} {JOINT_ENDING}"
     return {level: vocabulary.in_words(text) for level, text in asked.items()}
+
+
+def asks_for(question: str, name: str, names: Sequence[str]) -> bool:
+    """Whether a question names `name`, and not a longer one of `names` of which it is a part."""
+    return _says(question, name) and not any(
+        _says(question, longer) for longer in names if len(longer) > len(name) and name in longer
+    )
+
+
+def _says(question: str, name: str) -> bool:
+    return name in question and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", question) is not None
 
 
 def test_questions(address: Address, vocabulary: Vocabulary, rng: np.random.Generator) -> list[Question]:

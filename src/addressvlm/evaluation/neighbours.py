@@ -5,7 +5,6 @@ thumbnail, mean colour removed), each of length one; similarity is the cosine. B
 plainest descriptions there are, and never tuned.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from addressvlm.dataset.answers import LETTERS, joint_answer
+from addressvlm.dataset.questions import asks_for
 from addressvlm.imagery.opening import open_image
 from addressvlm.work import in_processes
 
@@ -96,17 +96,6 @@ def answer_by_address(
 
     columns = (questions[column].tolist() for column in ("photo", "kind", "level", "question", "options"))
     return [answer(*row) for row in zip(*columns, strict=True)]
-
-
-def asks_for(question: str, name: str, names: Sequence[str]) -> bool:
-    """Whether a question names `name`, and not a longer one of `names` of which it is a part."""
-    return _says(question, name) and not any(
-        _says(question, longer) for longer in names if len(longer) > len(name) and name in longer
-    )
-
-
-def _says(question: str, name: str) -> bool:
-    return name in question and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", question) is not None
 
 
 def _features_of_file(path: Path) -> Features:

@@ -18,9 +18,9 @@ from torch import nn
 from torch.nn import functional
 
 from addressvlm.dataset.answers import LETTERS, joint_answer
+from addressvlm.dataset.questions import asks_for
 from addressvlm.dataset.tables import read_questions, read_table
 from addressvlm.evaluation.metrics import known_from_training, score
-from addressvlm.evaluation.neighbours import asks_for
 from addressvlm.work import keep_freed_memory, track
 
 LEVELS = ("district", "street")

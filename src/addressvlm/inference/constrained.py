@@ -1,18 +1,23 @@
 """Answers that cannot be nonsense: the likeliest of those that a question allows, and of the gazetteer.
 
-`closed`: a real street, a real district, a real pair, Yes or No, one of the letters. `joint`: the names of
-the likeliest pair, also for the questions about street or district alone, so that they agree with each other
-and with the gazetteer. The paper's answers are open: whatever the model says.
+`closed`: a real street, a real district, a real pair, Yes or No, one of the letters; each question by itself.
+`joint`: all questions of a photo from one belief, that about pairs: its likeliest pair is named and judged
+by, and of options the likeliest is chosen, so that no two answers contradict each other or the gazetteer.
+The paper's answers are open: whatever the model says.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Protocol
 
-from addressvlm.dataset.answers import LETTERS, Level
+from addressvlm.dataset.answers import LETTERS, Level, joint_answer
+from addressvlm.dataset.questions import asks_for
 from addressvlm.inference.beliefs import score_names
+from addressvlm.inference.fusion import of_districts, of_streets
+from addressvlm.inference.gazetteer import Gazetteer
 from addressvlm.inference.localizer import ROOM_FOR_A_NAME, Localizer
-from addressvlm.inference.nametrie import NameTrie
+from addressvlm.inference.nametrie import Floats, NameTrie
 from addressvlm.inference.onepass import tokens_at_once
 from addressvlm.inference.prompts import Asked, sights
 from addressvlm.work import batched_by
@@ -39,7 +44,7 @@ class Posed(Asked, Protocol):
 def constrained_answers(localizer: Localizer, requests: Sequence[Posed]) -> Iterator[dict[str, str]]:
     """The answers `closed` and `joint` to all requests, in their order, those of a photo in one pass.
 
-    A photo without joint question has nothing for its names to agree with: its joint answers are closed.
+    A photo without joint question has no belief to agree with: its joint answers are closed.
     """
     choices = _Choices(localizer)
     posed = iter(requests)
@@ -52,15 +57,11 @@ def constrained_answers(localizer: Localizer, requests: Sequence[Posed]) -> Iter
         tries = [[choices.trie(question) for question in questions] for _, questions in batch]
         scores = score_names(localizer.backbone, [sight for sight, _ in batch], tries)
         for (_, questions), found in zip(batch, scores, strict=True):
-            likeliest = [int(score.argmax()) for score in found]
-            pair = next(
-                (choices.pairs[n] for n, q in zip(likeliest, questions, strict=True) if q.kind == "joint"),
-                None,
-            )
-            for question, number in zip(questions, likeliest, strict=True):
-                closed = choices.texts(question)[number]
-                agreed = pair is not None and question.kind == "generation"
-                yield {"closed": closed, "joint": pair[question.level] if pair and agreed else closed}
+            pairs = [score for score, q in zip(found, questions, strict=True) if q.kind == "joint"]
+            belief = _Belief(localizer.names, pairs[0]) if pairs else None
+            for question, score in zip(questions, found, strict=True):
+                closed = choices.texts(question)[int(score.argmax())]
+                yield {"closed": closed, "joint": (belief.answer(question) if belief else None) or closed}
 
 
 class _Choices:
@@ -79,10 +80,6 @@ class _Choices:
             number: NameTrie([(letter,) for letter in LETTERS[:number]], backbone)
             for number in range(1, len(LETTERS) + 1)
         }
-        self.pairs = [
-            {"district": names.districts[district], "street": names.streets[street]}
-            for district, street in names.pairs
-        ]
 
     def texts(self, question: Posed) -> Sequence[str]:
         match question.kind:
@@ -102,6 +99,45 @@ class _Choices:
 
     def tokens(self, question: Posed) -> int:
         return self.trie(question).tokens
+
+
+class _Belief:
+    """Answers that all follow from one belief about pairs."""
+
+    def __init__(self, gazetteer: Gazetteer, pairs: Floats):
+        self._names: dict[Level, Sequence[str]] = {
+            "district": gazetteer.districts,
+            "street": gazetteer.streets,
+        }
+        self._scores: dict[Level, Floats] = {
+            "district": of_districts(gazetteer, pairs),
+            "street": of_streets(gazetteer, pairs),
+        }
+        district, street = gazetteer.pairs[int(pairs.argmax())]
+        self._address = joint_answer(gazetteer.districts[district], gazetteer.streets[street])
+        self._believed: dict[Level, str] = {
+            "district": gazetteer.districts[district],
+            "street": gazetteer.streets[street],
+        }
+
+    def answer(self, question: Posed) -> str | None:
+        """The answer, or nothing where all options are names that the gazetteer has never heard of."""
+        level = _level(question)
+        match question.kind:
+            case "joint":
+                return self._address
+            case "judgment":
+                asked = asks_for(question.question, self._believed[level], self._names[level])
+                return _YES_NO[0] if asked else _YES_NO[1]
+            case "multiple_choice":
+                return self._choice(level, question.options)
+        return self._believed[level]
+
+    def _choice(self, level: Level, options: Sequence[str]) -> str | None:
+        known = dict(zip(self._names[level], self._scores[level].tolist(), strict=True))
+        scores = [known.get(option, -math.inf) for option in options]
+        best = max(scores)
+        return LETTERS[scores.index(best)] if best > -math.inf else None
 
 
 def _level(question: Posed) -> Level:
