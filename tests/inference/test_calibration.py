@@ -9,7 +9,7 @@ from addressvlm.inference.calibration import Calibration, calibrate, fit_tempera
 from addressvlm.inference.fusion import normalised
 from addressvlm.inference.gazetteer import Gazetteer
 
-TOWN = Gazetteer(("North", "South"), ("Oak", "Elm"), ((0, 0), (1, 0), (1, 1)), {})
+TOWN = Gazetteer(("North", "South"), ("Oak", "Elm"), ((0, 0), (1, 0), (1, 1)), {}, {})
 
 
 def beliefs_and_truths(photos: int, names: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

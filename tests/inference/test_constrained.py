@@ -1,10 +1,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from addressvlm.dataset.questions import plain_questions
 from addressvlm.inference.constrained import constrained_answers
+from addressvlm.inference.fusion import of_streets
 from addressvlm.inference.localizer import Localizer
 from addressvlm.model.backbone import Backbone
 
@@ -22,7 +24,7 @@ def about(photo: Path) -> list[Question]:
     plain = plain_questions(("district", "street"))
     return [
         Question((photo,), plain["district"], "generation", "district"),
-        Question((photo,), "Is it in North?", "judgment", "district"),
+        Question((photo,), "Is it on Oak Street?", "judgment", "street"),
         Question((photo,), plain["street"], "generation", "street"),
         Question((photo,), "Which?", "multiple_choice", "street", ("Oak Street", "Elm Street")),
         Question((photo,), plain["both"], "joint", "both"),
@@ -39,7 +41,7 @@ def test_only_what_a_question_allows_is_answered(localizer: Localizer, photos: l
     answers = list(constrained_answers(localizer, questions))
     allowed = {
         ("generation", "district"): {"North"},
-        ("judgment", "district"): {"Yes", "No"},
+        ("judgment", "street"): {"Yes", "No"},
         ("generation", "street"): {"Oak Street", "Elm Street", "Low Road"},
         ("multiple_choice", "street"): {"A", "B"},
         ("joint", "both"): {"Oak Street, North", "Elm Street, North", "Low Road, North"},
@@ -62,7 +64,6 @@ def test_joint_answers_of_a_photo_agree(localizer: Localizer, photos: list[Path]
     for photo in photos:
         district, judgment, street, choice, both = constrained_answers(localizer, about(photo))
         assert f"{street['joint']}, {district['joint']}" == both["joint"] == both["closed"]
-        assert judgment["joint"] == "Yes"  # there is but one district
         options = ("Oak Street", "Elm Street")
         assert street["joint"] not in options or choice["joint"] == "AB"[options.index(street["joint"])]
 
@@ -86,3 +87,19 @@ def test_options_from_nowhere_get_the_closed_answer(localizer: Localizer, photos
     ]
     choice, _ = constrained_answers(localizer, questions)
     assert choice["joint"] == choice["closed"]
+
+
+def test_a_name_is_affirmed_if_the_photo_makes_it_likelier(localizer: Localizer, photos: list[Path]) -> None:
+    for photo in photos:
+        both = about(photo)[-1]
+        belief = np.exp(of_streets(localizer.names, localizer.distribution(photo, both.question, "both")))
+        for street, probability in zip(localizer.names.streets, belief / belief.sum(), strict=True):
+            asked = Question((photo,), f"Is this on {street}?", "judgment", "street")
+            answer = list(constrained_answers(localizer, [asked, both]))[0]["joint"]
+            assert answer == ("Yes" if probability > 1 / 3 else "No")  # all three have equally many photos
+
+
+def test_a_judgment_on_an_unknown_name_is_closed(localizer: Localizer, photos: list[Path]) -> None:
+    asked = Question((photos[0],), "Is this on Mars?", "judgment", "street")
+    answer = list(constrained_answers(localizer, [asked, about(photos[0])[-1]]))[0]
+    assert answer["joint"] == answer["closed"]

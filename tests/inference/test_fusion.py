@@ -8,7 +8,7 @@ from addressvlm.geo.places import LatLon
 from addressvlm.inference.fusion import fuse, normalised, of_districts, of_streets, pairs_near
 from addressvlm.inference.gazetteer import Gazetteer
 
-TOWN = Gazetteer(("North", "South"), ("Oak", "Elm"), ((0, 0), (1, 0), (1, 1)), {})
+TOWN = Gazetteer(("North", "South"), ("Oak", "Elm"), ((0, 0), (1, 0), (1, 1)), {}, {})
 
 
 def probabilities(log_p: np.ndarray) -> list[float]:

@@ -82,7 +82,7 @@ def _percent(value: float | None) -> str:
 
 
 def _rendered(table: Table) -> str:
-    console = Console(file=io.StringIO(), width=120)
+    console = Console(file=io.StringIO(), width=140)
     console.print(table)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()

@@ -1,20 +1,21 @@
 """Answers that cannot be nonsense: the likeliest of those that a question allows, and of the gazetteer.
 
 `closed`: a real street, a real district, a real pair, Yes or No, one of the letters; each question by itself.
-`joint`: all questions of a photo from one belief, that about pairs: its likeliest pair is named and judged
-by, and of options the likeliest is chosen, so that no two answers contradict each other or the gazetteer.
+`joint`: all questions of a photo from one belief, that about pairs: its likeliest pair is named, of options
+the likeliest is chosen, and a name is affirmed if the photo makes it likelier than it is among all photos.
 The paper's answers are open: whatever the model says.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Protocol
 
+import numpy as np
+
 from addressvlm.dataset.answers import LETTERS, Level, joint_answer
 from addressvlm.dataset.questions import asks_for
 from addressvlm.inference.beliefs import score_names
-from addressvlm.inference.fusion import of_districts, of_streets
+from addressvlm.inference.fusion import normalised, of_districts, of_streets
 from addressvlm.inference.gazetteer import Gazetteer
 from addressvlm.inference.localizer import ROOM_FOR_A_NAME, Localizer
 from addressvlm.inference.nametrie import Floats, NameTrie
@@ -105,13 +106,15 @@ class _Belief:
     """Answers that all follow from one belief about pairs."""
 
     def __init__(self, gazetteer: Gazetteer, pairs: Floats):
+        pairs = normalised(pairs)
+        self._shares = gazetteer.shares
         self._names: dict[Level, Sequence[str]] = {
             "district": gazetteer.districts,
             "street": gazetteer.streets,
         }
         self._scores: dict[Level, Floats] = {
-            "district": of_districts(gazetteer, pairs),
-            "street": of_streets(gazetteer, pairs),
+            "district": np.exp(of_districts(gazetteer, pairs)),
+            "street": np.exp(of_streets(gazetteer, pairs)),
         }
         district, street = gazetteer.pairs[int(pairs.argmax())]
         self._address = joint_answer(gazetteer.districts[district], gazetteer.streets[street])
@@ -121,23 +124,30 @@ class _Belief:
         }
 
     def answer(self, question: Posed) -> str | None:
-        """The answer, or nothing where all options are names that the gazetteer has never heard of."""
+        """The answer, or nothing where a question is about names that the gazetteer has never heard of."""
         level = _level(question)
         match question.kind:
             case "joint":
                 return self._address
             case "judgment":
-                asked = asks_for(question.question, self._believed[level], self._names[level])
-                return _YES_NO[0] if asked else _YES_NO[1]
+                return self._judgment(level, question.question)
             case "multiple_choice":
                 return self._choice(level, question.options)
         return self._believed[level]
 
+    def _judgment(self, level: Level, question: str) -> str | None:
+        names = self._names[level]
+        asked = [number for number, name in enumerate(names) if name in question]
+        asked = [number for number in asked if asks_for(question, names[number], names)]
+        if not asked:
+            return None
+        return _YES_NO[0] if self._scores[level][asked[0]] > self._shares[level][asked[0]] else _YES_NO[1]
+
     def _choice(self, level: Level, options: Sequence[str]) -> str | None:
         known = dict(zip(self._names[level], self._scores[level].tolist(), strict=True))
-        scores = [known.get(option, -math.inf) for option in options]
+        scores = [known.get(option, -1.0) for option in options]
         best = max(scores)
-        return LETTERS[scores.index(best)] if best > -math.inf else None
+        return LETTERS[scores.index(best)] if best >= 0 else None
 
 
 def _level(question: Posed) -> Level:

@@ -1,5 +1,6 @@
 """The names that a run was trained with: districts, streets, and which street lies in which district."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,13 +16,15 @@ if TYPE_CHECKING:
 class Gazetteer:
     """The names of a city in a fixed order; a pair is (number of its district, number of its street).
 
-    `spellings` are those of a name beside itself, by level.
+    By level, `spellings` are those of every name, itself first, and `shares` how many of the training photos
+    bear it, from 0 to 1.
     """
 
     districts: tuple[str, ...]
     streets: tuple[str, ...]
     pairs: tuple[tuple[int, int], ...]
-    spellings: dict[str, tuple[tuple[str, ...], ...]]
+    spellings: Mapping[str, tuple[tuple[str, ...], ...]]
+    shares: Mapping[str, tuple[float, ...]]
 
     @staticmethod
     def of(table: "gpd.GeoDataFrame") -> "Gazetteer":
@@ -45,7 +48,11 @@ class Gazetteer:
             )
             for level, rows in levels.items()
         }
-        return Gazetteer(districts, streets, pairs, spellings)
+        shares = {
+            level: tuple((rows["photos"] / max(1, rows["photos"].sum())).tolist())
+            for level, rows in levels.items()
+        }
+        return Gazetteer(districts, streets, pairs, spellings, shares)
 
     @cached_property
     def pair_names(self) -> tuple[str, ...]:
