@@ -31,10 +31,12 @@ train_app = typer.Typer(
     help="The two stages of the paper, and the base of the mini models.", no_args_is_help=True
 )
 reproduce_app = typer.Typer(help="Measurements of the paper, and the ones it lacks.", no_args_is_help=True)
+bench_app = typer.Typer(help="Speed, side by side with what others would use.", no_args_is_help=True)
 app.add_typer(city_app, name="city")
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(train_app, name="train")
 app.add_typer(reproduce_app, name="reproduce")
+app.add_typer(bench_app, name="bench")
 
 # Click's UsageError, which Typer carries along without exporting it.
 CLICK_USAGE_ERROR: Any = typer.BadParameter.__base__
@@ -276,6 +278,25 @@ def reproduce_controls(
     if results is not None:
         publish_controls(result, results, f"addressvlm reproduce controls --results {results}")
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else controls_table(result))
+
+
+@bench_app.command("infer")
+def bench_infer(
+    out: Out = Path("runs/bench-infer"),
+    base: Annotated[str, typer.Option(help="A run folder, a preset (mini), or random:PRESET.")] = "mini",
+    results: Annotated[
+        Path | None, typer.Option(help="Also write bench-infer.json and .md into this folder.")
+    ] = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Questions a second, one by one, in batches and in one pass; exact distributions against samples."""
+    from addressvlm.experiments.benchinfer import bench_inference, bench_table, publish_bench
+
+    result = bench_inference(out, base, workers=workers)
+    if results is not None:
+        publish_bench(result, results, f"addressvlm bench infer --base {base} --results {results}")
+    print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else bench_table(result))
 
 
 @app.command()

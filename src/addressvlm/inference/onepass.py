@@ -29,6 +29,8 @@ def read_questions(backbone: Backbone, sights: Sequence[Sight]) -> tuple[TreePas
     """
     reading = TreePass(backbone.model, len(sights))
     images = normalised(np.concatenate([sight.pixels for sight in sights]), backbone)
+    if all(len(sight.prompts) == 1 for sight in sights):
+        return reading, reading.read([[_chain(sight.prompts[0])] for sight in sights], images)
     reading.read([[_chain(sight.prompts[0][: sight.stem])] for sight in sights], images)
     questions = [
         [_chain(prompt[sight.stem :], behind=sight.stem - 1) for prompt in sight.prompts] for sight in sights

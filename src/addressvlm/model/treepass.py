@@ -45,7 +45,8 @@ class TreePass:
     def __init__(self, model: PreTrainedModel, rows: int):
         self._model = model
         self._cache = roomy_cache()
-        self._seen = np.zeros((rows, 0, 0), bool)  # (rows, places, places): what each place sees
+        # What each place sees, reading by reading: the first new place, and (rows, new, places until then).
+        self._readings: list[tuple[int, npt.NDArray[np.bool_]]] = []
         self._depths = np.zeros((rows, 0), np.int64)
         self.tips: list[list[int]] = [[] for _ in range(rows)]
         """The place of the last token of every twig of the latest reading, row by row."""
@@ -66,8 +67,7 @@ class TreePass:
         wanted = torch.from_numpy(tips).to(self._model.device)
         with _last_mlp_only(self._model, wanted):
             hidden = self._run(rows, ids, seen, depths, images)[wanted]
-        before = np.pad(self._seen, ((0, 0), (0, 0), (0, ids.shape[1])))
-        self._seen = np.concatenate([before, seen], axis=1)
+        self._readings.append((old, seen))
         self._depths = np.concatenate([self._depths, depths], axis=1)
         self.tips = [(old + places).tolist() for places in ends]
         return hidden
@@ -125,9 +125,16 @@ class TreePass:
             depths[row, tokens] = twig.tree.positions
             if twig.behind is not None:
                 depths[row, tokens] += self._depths[row, twig.behind] + 1
-                seen[row, tokens, :old] = self._seen[row, twig.behind]
+                known = self._seen_from(row, twig.behind)
+                seen[row, tokens, : len(known)] = known
             seen[row, tokens, old + tokens.start : old + tokens.stop] = twig.tree.mask
         return ids, seen, depths
+
+    def _seen_from(self, row: int, place: int) -> npt.NDArray[np.bool_]:
+        """Which of the places that were read until then a place sees."""
+        first, seen = next(reading for reading in reversed(self._readings) if reading[0] <= place)
+        known: npt.NDArray[np.bool_] = seen[row, place - first]
+        return known
 
     def _blocks(self, rows: Rows, seen: npt.NDArray[np.bool_]) -> list[Block] | None:
         if all(len(twig.tree.ids) < _TOKENS_WORTH_A_BLOCK for twigs in rows for twig in twigs):
