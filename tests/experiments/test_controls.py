@@ -1,5 +1,6 @@
 """The controls on a town of a mini city: every arm, few steps, a model that knows nothing."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,8 @@ SMALL = replace(
 PLAN = ControlsPlan(
     cities=("mini:3",),
     seeds=2,
-    locations=30,
-    views=1,
+    locations=15,
+    views=2,
     base="random:small",
     dataset=DatasetOptions(image_px=112, split=(0.6, 0.2, 0.2)),
     alignment=replace(from_scratch(ALIGNMENT), max_steps=2),
@@ -43,11 +44,12 @@ PLAN = ControlsPlan(
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, ready_city: Callable[..., None]) -> Path:
     out = tmp_path_factory.mktemp("controls") / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(presets.PRESETS, "small", SMALL)
         patch.setattr(controls, "_REPLICATES", 100)
+        patch.setattr(controls, "build_city", ready_city)
         torch.set_num_threads(1)
         run_controls(out, workers=1, plan=PLAN)
     return out

@@ -280,6 +280,36 @@ def reproduce_controls(
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else controls_table(result))
 
 
+@reproduce_app.command("beliefs")
+def reproduce_beliefs(
+    out: Out = Path("runs/beliefs"),
+    cities: Annotated[
+        str | None,
+        typer.Option(
+            help="Cities, with commas between. [default: mini-pitts,mini-sf,mini-tokyo]", show_default=False
+        ),
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Also write beliefs.json, .md and .png into this folder.")
+    ] = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure beliefs: closed answers, several photos of a place, rough positions, calibration, strangers."""
+    import dataclasses
+
+    from addressvlm.experiments.beliefs import BeliefsPlan, run_beliefs
+    from addressvlm.experiments.beliefstables import beliefs_table, publish_beliefs
+
+    plan = BeliefsPlan()
+    if cities is not None:
+        plan = dataclasses.replace(plan, cities=tuple(cities.split(",")))
+    result = run_beliefs(out, workers=workers, plan=plan)
+    if results is not None:
+        publish_beliefs(result, results, f"addressvlm reproduce beliefs --results {results}")
+    print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else beliefs_table(result))
+
+
 @bench_app.command("infer")
 def bench_infer(
     out: Out = Path("runs/bench-infer"),

@@ -129,8 +129,14 @@ def plain_questions(words: tuple[str, str]) -> dict[Level, str]:
     """
     vocabulary = Vocabulary(words, Names({}), Names({}))
     asked: dict[Level, str] = {level: f"{TEMPLATES[level][0]} {ENDINGS['generation']}" for level in LEVELS}
-    asked["both"] = f"{JOINT_TEMPLATES[0]} {JOINT_ENDING}"
-    return {level: vocabulary.in_words(text) for level, text in asked.items()}
+    plain = {level: vocabulary.in_words(text) for level, text in asked.items()}
+    return {**plain, "both": joint_questions(words)[0]}
+
+
+def joint_questions(words: tuple[str, str]) -> list[str]:
+    """All wordings of the joint question, in a city's own words."""
+    vocabulary = Vocabulary(words, Names({}), Names({}))
+    return [vocabulary.in_words(f"{template} {JOINT_ENDING}") for template in JOINT_TEMPLATES]
 
 
 def asks_for(question: str, name: str, names: Sequence[str]) -> bool:

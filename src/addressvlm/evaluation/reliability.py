@@ -29,7 +29,7 @@ def reliability(confidence: Floats, right: Floats, *, bins: int = 15) -> list[Bi
 
 
 def expected_calibration_error(confidence: Floats, right: Floats, *, bins: int = 15) -> float:
-    """The mean distance between confidence and share of right answers, over bins weighted by size (0 to 1)."""
+    """The mean distance between confidence and share of right answers, over bins by their size (0 to 1)."""
     table = reliability(confidence, right, bins=bins)
     return sum(bin.count * abs(bin.confidence - bin.right) for bin in table) / len(confidence)
 
@@ -50,7 +50,7 @@ def separation(inside: Sequence[float] | Floats, outside: Sequence[float] | Floa
     """How probable it is that a photo from outside scores higher than one from inside (AUROC, 0 to 1)."""
     scores = np.concatenate([inside, outside])
     # Ranks of equal scores are shared.
-    order, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
     of_outside = ranks[len(inside) :].sum() - len(outside) * (len(outside) + 1) / 2
     return float(of_outside / (len(inside) * len(outside)))
