@@ -289,6 +289,10 @@ def reproduce_beliefs(
             help="Cities, with commas between. [default: mini-pitts,mini-sf,mini-tokyo]", show_default=False
         ),
     ] = None,
+    real_photos: Annotated[
+        Path | None,
+        typer.Option(help="A folder of real photos, to see whether they are refused.", show_default=False),
+    ] = None,
     results: Annotated[
         Path | None, typer.Option(help="Also write beliefs.json, .md and .png into this folder.")
     ] = None,
@@ -304,7 +308,8 @@ def reproduce_beliefs(
     plan = BeliefsPlan()
     if cities is not None:
         plan = dataclasses.replace(plan, cities=tuple(cities.split(",")))
-    result = run_beliefs(out, workers=workers, plan=plan)
+    photos = sorted(real_photos.rglob("*.jp*g")) if real_photos is not None else []
+    result = run_beliefs(out, real_photos=photos, workers=workers, plan=plan)
     if results is not None:
         publish_beliefs(result, results, f"addressvlm reproduce beliefs --results {results}")
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else beliefs_table(result))

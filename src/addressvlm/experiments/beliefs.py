@@ -71,14 +71,25 @@ class _City:
     truth: npt.NDArray[np.intp]  # the number of the true pair, -1 where the gazetteer has none
 
 
-def run_beliefs(out: Path, *, workers: int | None = None, plan: BeliefsPlan | None = None) -> dict[str, Any]:
-    """Train, ask and measure every city under `out`; a rerun continues. Returns what `summary.json` holds."""
+def run_beliefs(
+    out: Path,
+    *,
+    real_photos: Sequence[Path] = (),
+    workers: int | None = None,
+    plan: BeliefsPlan | None = None,
+) -> dict[str, Any]:
+    """Train, ask and measure every city under `out`; a rerun continues. Returns what `summary.json` holds.
+
+    `real_photos` are photos of the real world, which no mini city should claim as its own.
+    """
     plan = plan or BeliefsPlan()
-    with open_step(out, "beliefs", asdict(plan)) as step:
+    with open_step(out, "beliefs", {**asdict(plan), "real_photos": len(real_photos)}) as step:
         if step.summary is not None:
             return step.summary
         homes = {city: _trained(city, out / city.replace(":", "-"), plan, workers) for city in plan.cities}
-        strangers = {city: _pictures(homes[city], "test")[1] for city in plan.cities}
+        strangers: dict[str, Photos] = {city: _pictures(homes[city], "test")[1] for city in plan.cities}
+        if real_photos:
+            strangers["real photos"] = [(photo,) for photo in real_photos]
         cities = {
             city: _measured(home, {name: seen for name, seen in strangers.items() if name != city}, plan)
             for city, home in homes.items()
