@@ -90,8 +90,8 @@ def bench_table(result: Mapping[str, Any]) -> str:
         f"Same answers: {100 * answers['same']:.2f} %. Largest difference between logits of one pass and of "
         f"separate ones: {logits['largest']:.1e} (logits from {logits['low']:.1f} to {logits['high']:.1f}).",
         "",
-        f"In bfloat16 the first tokens of {100 * bf16['flipped']:.2f} % of the answers differ; where they do, "
-        f"the two best logits are at most {100 * bf16['largest_gap']:.2f} % of the range of logits apart.",
+        f"In bfloat16 {100 * bf16['flipped']:.2f} % of the answers begin differently; where they do, the two "
+        f"best logits are at most {100 * bf16['largest_gap']:.2f} % of the range of logits apart.",
         "",
         "| streets of a photo | milliseconds |",
         "|---|---|",
