@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
-import numpy as np
 import pandas as pd
 import shapely
 
@@ -43,7 +42,8 @@ def write_gazetteer(names: gpd.GeoDataFrame, dataset: Path) -> None:
 
 def _runs_through(city: City) -> defaultdict[str, set[str]]:
     """The districts in which some length of each street lies."""
-    lines, areas = (_in_metres(shapes, city) for shapes in (city.streets, city.districts))
+    plane = city.street_map.projection.crs
+    lines, areas = (shapes.geometry.to_crs(plane).to_numpy() for shapes in (city.streets, city.districts))
     street, district = shapely.STRtree(areas).query(lines, predicate="intersects")
     inside = shapely.length(shapely.intersection(lines[street], areas[district])) >= _AT_LEAST_M
     streets, districts = city.streets["name"].tolist(), city.districts["name"].tolist()
@@ -51,13 +51,6 @@ def _runs_through(city: City) -> defaultdict[str, set[str]]:
     for a, b in zip(street[inside], district[inside], strict=True):
         within[streets[a]].add(districts[b])
     return within
-
-
-def _in_metres(shapes: gpd.GeoDataFrame, city: City) -> Any:
-    def metres(degrees: Any) -> Any:
-        return np.column_stack(city.street_map.projection.to_xy(degrees[:, 1], degrees[:, 0]))
-
-    return shapely.transform(shapes.geometry.to_numpy(), metres)
 
 
 def _rows(

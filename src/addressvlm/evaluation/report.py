@@ -1,7 +1,5 @@
 """report.html: the figures, the map of beliefs and the photos behind them, in one self-contained file."""
 
-import base64
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,6 @@ import jinja2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from PIL import Image
 
 from addressvlm.evaluation.beliefmap import belief_map
 from addressvlm.evaluation.breakdown import (
@@ -26,7 +23,7 @@ from addressvlm.evaluation.breakdown import (
 )
 from addressvlm.evaluation.metrics import MEANINGS, correctness
 from addressvlm.folders import write_atomically
-from addressvlm.imagery.opening import open_image
+from addressvlm.imagery.opening import data_uri, open_image
 
 MISSES, HITS, CONFUSIONS = 12, 8, 40
 MATRIX_AT_MOST = 24
@@ -170,7 +167,7 @@ def _example(
         question=row["question"],
         answer=row["answer"],
         right=right,
-        picture=_data_uri(picture),
+        picture=data_uri(picture),
         width=picture.width,
         height=picture.height,
         others=[
@@ -178,9 +175,3 @@ def _example(
             for other, is_right in zip(others, correct[of_photo], strict=True)
         ],
     )
-
-
-def _data_uri(picture: Image.Image) -> str:
-    jpeg = io.BytesIO()
-    picture.save(jpeg, "JPEG", quality=82)
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode('ascii')}"

@@ -1,5 +1,6 @@
 """Photos from anywhere, opened safely: upright RGB pixels, or an error that names the file."""
 
+import base64
 import io
 import struct
 import threading
@@ -72,6 +73,11 @@ def jpeg(image: Image.Image) -> bytes:
     # Without `comment` Pillow would carry over the one of the file that the image came from.
     image.convert("RGB").save(stream, "JPEG", quality=92, subsampling="4:4:4", comment=b"")
     return stream.getvalue()
+
+
+def data_uri(image: Image.Image) -> str:
+    """A picture as text for a page that stands alone; its pixels only, nothing of its EXIF."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg(image)).decode('ascii')}"
 
 
 def save_jpeg(image: Image.Image, path: Path) -> None:

@@ -22,7 +22,7 @@ from shapely.geometry.base import BaseGeometry
 
 from addressvlm.errors import UsageError
 from addressvlm.folders import write_atomically
-from addressvlm.geo.places import Bounds, Floats, LatLon, Projection
+from addressvlm.geo.places import Bounds, LatLon, Projection
 
 Shapes = dict[str, BaseGeometry]  # by name, in metres
 
@@ -123,10 +123,7 @@ def _plane(streets: gpd.GeoDataFrame) -> Projection:
 
 
 def _in_metres(places: gpd.GeoDataFrame, plane: Projection) -> Shapes:
-    def project(lon_lat: Floats) -> Floats:
-        return np.column_stack(plane.to_xy(lon_lat[:, 1], lon_lat[:, 0]))
-
-    return dict(zip(places["name"], shapely.transform(places.geometry.to_numpy(), project), strict=True))
+    return dict(zip(places["name"], places.geometry.to_crs(plane.crs), strict=True))
 
 
 def _limits(shapes: list[BaseGeometry]) -> tuple[float, float, float, float]:

@@ -58,8 +58,9 @@ def pairs_near(gazetteer: Gazetteer, shapes: "gpd.GeoDataFrame", fix: LatLon, wi
         raise UsageError(f"within is {within_m} m, but it must be above 0")
     plane = Projection(fix)
     weights = np.zeros(len(gazetteer.pairs))
-    areas = _in_metres(shapes, "district", gazetteer.districts, plane)
-    lines = _in_metres(shapes, "street", gazetteer.streets, plane)
+    in_metres = shapes.to_crs(plane.crs)
+    areas = _shapes(in_metres, "district", gazetteer.districts)
+    lines = _shapes(in_metres, "street", gazetteer.streets)
     for number, (district, street) in enumerate(gazetteer.pairs):
         points, lengths_m = _pieces(lines[street])
         near = lengths_m * np.exp(-0.5 * (points**2).sum(axis=1) * (_RADIUS_95 / within_m) ** 2)
@@ -103,11 +104,6 @@ def _pieces(street: shapely.Geometry) -> tuple[Floats, Floats]:
     return np.concatenate(middles), np.concatenate(lengths_m)
 
 
-def _in_metres(
-    shapes: "gpd.GeoDataFrame", level: str, names: Sequence[str], plane: Projection
-) -> list[shapely.Geometry]:
-    def metres(degrees: Floats) -> Floats:
-        return np.column_stack(plane.to_xy(degrees[:, 1], degrees[:, 0]))
-
-    rows = shapes[shapes["level"] == level].set_index("name").geometry
-    return [shapely.transform(rows[name], metres) for name in names]
+def _shapes(table: "gpd.GeoDataFrame", level: str, names: Sequence[str]) -> list[shapely.Geometry]:
+    rows = table[table["level"] == level].set_index("name").geometry
+    return [rows[name] for name in names]

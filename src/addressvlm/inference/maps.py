@@ -1,7 +1,5 @@
 """A belief over streets as files that people open: GeoJSON, a picture, a page."""
 
-import base64
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ from PIL import ImageOps
 from addressvlm.errors import AddressVLMError
 from addressvlm.folders import write_atomically, write_json
 from addressvlm.geo.places import LatLon
-from addressvlm.imagery.opening import open_image
+from addressvlm.imagery.opening import data_uri, open_image
 from addressvlm.imagery.streetplot import plot_streets, street_colours, streets_svg
 
 GEOJSON, PNG, HTML = "streets.geojson", "streets.png", "locate.html"
@@ -62,7 +60,7 @@ def write_maps(
         levels=levels,
         map=streets_svg(gazetteer, drawn, _MAP_PX),
         colours=street_colours(drawn),
-        photos=[_data_uri(photo) for photo in photos],
+        photos=[data_uri(ImageOps.contain(open_image(photo), (_PHOTO_PX, _PHOTO_PX))) for photo in photos],
         attribution=attribution,
     )
     with write_atomically(out / HTML) as temporary:
@@ -91,10 +89,3 @@ def write_geojson(path: Path, probabilities: Mapping[str, float], gazetteer: gpd
 def _as_geojson(geometry: shapely.Geometry) -> Any:
     rounded = shapely.transform(geometry, lambda degrees: degrees.round(_DEGREE_DECIMALS))
     return json.loads(shapely.to_geojson(rounded))
-
-
-def _data_uri(photo: Path) -> str:
-    small = ImageOps.contain(open_image(photo), (_PHOTO_PX, _PHOTO_PX))
-    jpeg = io.BytesIO()
-    small.save(jpeg, "JPEG", quality=85)  # pixels alone: nothing of the photo's EXIF goes along
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode('ascii')}"
