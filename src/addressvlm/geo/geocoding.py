@@ -1,19 +1,102 @@
 """From a point to its address: the nearest named street and the district around it."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import shapely
 
+from addressvlm.geo.containing import DistrictIndex
+from addressvlm.geo.nearest import Ints, StreetIndex
 from addressvlm.geo.places import Floats
 from addressvlm.geo.streets import StreetMap
 
-Ints = npt.NDArray[np.int64]
+# Why a point has no address, by number; the first has one.
+REASONS = (
+    "",
+    "no coordinates",
+    "coordinates are out of range",
+    "coordinates are 0, 0",
+    "outside the city",
+    "no named street within {radius_m:g} m",
+    "no district within {tolerance_m:g} m",
+)
+_OK, _NOTHING, _OUT_OF_RANGE, _NULL_ISLAND, _OUTSIDE, _NO_STREET, _NO_DISTRICT = range(len(REASONS))
 
-_CHUNK = 100_000
-_CENTIMETRE = 2  # decimals: nearer than this is equally near, and the name decides
+_CHUNK = 1_000_000
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Addresses of n points as row numbers of a street map: -1 and NaN where there is none.
+
+    `district`, `street` and `runner_up` are rows, `street_m` and `margin_m` metres, `reason` is a place in
+    `REASONS`; all (n,).
+    """
+
+    district: Ints
+    street: Ints
+    runner_up: Ints
+    street_m: Floats
+    margin_m: Floats
+    reason: npt.NDArray[np.int8]
+
+
+class Geocoder:
+    """Reverse geocoding of many points against one street map, in constant memory beside theirs.
+
+    `radius_m` is how far a street may be, `district_tolerance_m` how far a point may lie outside of all
+    districts; `points` is about how many there will be, from which follows what preparation pays.
+    """
+
+    def __init__(
+        self,
+        street_map: StreetMap,
+        *,
+        radius_m: float = 30.0,
+        district_tolerance_m: float = 50.0,
+        points: int = 1_000_000,
+    ):
+        self._map = street_map
+        self._reach_m = max(radius_m, district_tolerance_m)
+        plane = street_map.projection.crs
+        self._streets = StreetIndex(street_map.streets.geometry.to_crs(plane).to_numpy(), radius_m)
+        self._districts = DistrictIndex(
+            street_map.districts.geometry.to_crs(plane).to_numpy(), district_tolerance_m, points=points
+        )
+
+    def codes(self, lat: Floats, lon: Floats) -> Codes:
+        """The addresses of points (degrees), in their order; those of a million are found at a time."""
+        street, runner_up, district = np.full((3, len(lat)), -1, np.int64)
+        street_m, runner_up_m = np.full((2, len(lat)), np.nan)
+        reason = self._unplaceable(lat, lon)
+        placed = np.flatnonzero(reason == _OK)
+        for begin in range(0, len(placed), _CHUNK):
+            some = placed[begin : begin + _CHUNK]
+            x, y = self._map.projection.to_xy(lat[some], lon[some])
+            street[some], street_m[some], runner_up[some], runner_up_m[some] = self._streets.nearest_two(x, y)
+            district[some] = self._districts.find(x, y)
+        no_street, no_district = street[placed] < 0, district[placed] < 0
+        reason[placed[no_district]] = _NO_DISTRICT
+        reason[placed[no_street]] = _NO_STREET
+        reason[placed[no_street & no_district]] = _OUTSIDE
+        return Codes(district, street, runner_up, street_m, runner_up_m - street_m, reason)
+
+    def _unplaceable(self, lat: Floats, lon: Floats) -> npt.NDArray[np.int8]:
+        """Why a point needs no search, or `_OK`."""
+        box = self._map.bounds
+        # Twice the metres of a degree, so that the box is never too small; what it lets through is searched.
+        pad_lat = 2 * self._reach_m / 111_000
+        pad_lon = pad_lat / max(0.01, np.cos(np.radians(max(abs(box.south), abs(box.north)))))
+        with np.errstate(invalid="ignore"):
+            inside = (lat >= box.south - pad_lat) & (lat <= box.north + pad_lat)
+            inside &= (lon >= box.west - pad_lon) & (lon <= box.east + pad_lon)
+            reasons = np.where(inside, _OK, _OUTSIDE).astype(np.int8)
+            reasons[(lat == 0) & (lon == 0)] = _NULL_ISLAND
+            reasons[(abs(lat) > 90) | (abs(lon) > 180)] = _OUT_OF_RANGE
+        reasons[~(np.isfinite(lat) & np.isfinite(lon))] = _NOTHING
+        return reasons
 
 
 def reverse_geocode(
@@ -33,96 +116,24 @@ def reverse_geocode(
     What is not known is missing.
     """
     lats, lons = np.atleast_1d(np.asarray(lat, np.float64)), np.atleast_1d(np.asarray(lon, np.float64))
-    reason = _unplaceable(street_map, lats, lons, max(radius_m, district_tolerance_m))
-    placed = np.flatnonzero(reason == "")
-    street, street_m, runner_up, runner_up_m = _empty(len(lats))
-    district, _, _, _ = _empty(len(lats))
-    for some in np.split(placed, range(_CHUNK, len(placed), _CHUNK)):
-        points = shapely.points(*street_map.projection.to_xy(lats[some], lons[some]))
-        street[some], street_m[some], runner_up[some], runner_up_m[some] = _nearest_two(
-            street_map, points, radius_m
-        )
-        district[some] = _districts(street_map, points, district_tolerance_m)
-    reason[placed] = _missing(street[placed], district[placed], radius_m, district_tolerance_m)
+    geocoder = Geocoder(
+        street_map, radius_m=radius_m, district_tolerance_m=district_tolerance_m, points=len(lats)
+    )
+    found = geocoder.codes(lats, lons)
+    words = [reason.format(radius_m=radius_m, tolerance_m=district_tolerance_m) for reason in REASONS]
+    # Rows are sorted by name, so that their numbers, too, decide equal distances by name.
     return pd.DataFrame(
         {
-            "district": _named(street_map.districts, district),
-            "street": _named(street_map.streets, street),
-            "street_m": street_m,
-            "runner_up": _named(street_map.streets, runner_up),
-            "margin_m": runner_up_m - street_m,
-            "reason": reason.astype(object),
+            "district": _named(street_map.districts, found.district),
+            "street": _named(street_map.streets, found.street),
+            "street_m": found.street_m,
+            "runner_up": _named(street_map.streets, found.runner_up),
+            "margin_m": found.margin_m,
+            "reason": np.array(words, object)[found.reason],
         }
     )
 
 
-def _unplaceable(street_map: StreetMap, lat: Floats, lon: Floats, reach_m: float) -> npt.NDArray[np.object_]:
-    """Why a point needs no search, or ""."""
-    box = street_map.bounds
-    # Twice the metres of a degree, so that the box is never too small; what it lets through is searched for.
-    pad_lat = 2 * reach_m / 111_000
-    pad_lon = pad_lat / max(0.01, np.cos(np.radians(max(abs(box.south), abs(box.north)))))
-    with np.errstate(invalid="ignore"):
-        inside = (lat >= box.south - pad_lat) & (lat <= box.north + pad_lat)
-        inside &= (lon >= box.west - pad_lon) & (lon <= box.east + pad_lon)
-        reasons = np.where(inside, "", "outside the city").astype(object)
-        reasons[(lat == 0) & (lon == 0)] = "coordinates are 0, 0"
-        reasons[(abs(lat) > 90) | (abs(lon) > 180)] = "coordinates are out of range"
-    reasons[~(np.isfinite(lat) & np.isfinite(lon))] = "no coordinates"
-    return reasons
-
-
-def _missing(street: Ints, district: Ints, radius_m: float, tolerance_m: float) -> npt.NDArray[np.object_]:
-    reasons = np.full(len(street), "", object)
-    reasons[district < 0] = f"no district within {tolerance_m:g} m"
-    reasons[street < 0] = f"no named street within {radius_m:g} m"
-    reasons[(street < 0) & (district < 0)] = "outside the city"
-    return reasons
-
-
-def _nearest_two(street_map: StreetMap, points: Any, radius_m: float) -> tuple[Ints, Floats, Ints, Floats]:
-    """Row and distance of the nearest street of each point and of the next other one; -1 and NaN for none."""
-    lines = street_map.streets.geometry.to_crs(street_map.projection.crs).to_numpy()
-    parts, street = shapely.get_parts(lines, return_index=True)
-    part, point = shapely.STRtree(points).query(parts, predicate="dwithin", distance=radius_m)
-    pairs = pd.DataFrame(
-        {"point": point, "street": street[part], "m": shapely.distance(parts[part], points[point])}
-    )
-    pairs["m"] = pairs["m"].round(_CENTIMETRE)
-    # Street rows are sorted by name, so the row number breaks ties by name.
-    pairs = pairs.groupby(["point", "street"])["m"].min().reset_index().sort_values(["point", "m", "street"])
-    rank = pairs.groupby("point").cumcount()
-    found = _empty(len(points))
-    for place, (rows, metres) in enumerate((found[:2], found[2:])):
-        here = pairs[rank == place]
-        rows[here["point"]], metres[here["point"]] = here["street"], here["m"]
-    return found
-
-
-def _districts(street_map: StreetMap, points: Any, tolerance_m: float) -> Ints:
-    """Row of the district of each point, -1 for none: the smallest around it, else the nearest."""
-    areas = street_map.districts.geometry.to_crs(street_map.projection.crs).to_numpy()
-    shapely.prepare(areas)
-    tree = shapely.STRtree(points)
-    district, point = tree.query(areas, predicate="intersects")
-    pairs = [pd.DataFrame({"point": point, "district": district, "m": 0.0})]
-    outside = np.setdiff1d(np.arange(len(points)), point)
-    district, near = shapely.STRtree(points[outside]).query(areas, predicate="dwithin", distance=tolerance_m)
-    metres = shapely.distance(areas[district], points[outside[near]])
-    pairs.append(pd.DataFrame({"point": outside[near], "district": district, "m": metres.round(_CENTIMETRE)}))
-    found = pd.concat(pairs)
-    found["area"] = shapely.area(areas)[found["district"]]
-    first = found.sort_values(["point", "m", "area", "district"]).drop_duplicates("point")
-    rows = np.full(len(points), -1, np.int64)
-    rows[first["point"]] = first["district"]
-    return rows
-
-
-def _empty(count: int) -> tuple[Ints, Floats, Ints, Floats]:
-    rows, metres = np.full(count, -1, np.int64), np.full(count, np.nan)
-    return rows, metres, rows.copy(), metres.copy()
-
-
-def _named(frame: Any, rows: Ints) -> list[str | None]:
-    names = frame["name"].tolist()
-    return [names[row] if row >= 0 else None for row in rows]
+def _named(frame: Any, rows: Ints) -> npt.NDArray[np.object_]:
+    names = np.array([*frame["name"], None], object)  # the last for row -1
+    return names[rows]
