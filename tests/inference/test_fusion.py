@@ -99,3 +99,8 @@ def test_a_fix_on_another_continent_is_an_error(town: gpd.GeoDataFrame) -> None:
 def test_an_impossible_radius_is_an_error(town: gpd.GeoDataFrame, within_m: float) -> None:
     with pytest.raises(UsageError, match="it must be above 0"):
         pairs_near(TOWN, town, LatLon(48.0, 9.01), within_m)
+
+
+def test_a_street_of_no_length_has_no_photos(town: gpd.GeoDataFrame) -> None:
+    town.loc[3, "geometry"] = shapely.LineString([(9.01, 48.0), (9.01, 48.0)])
+    assert np.exp(pairs_near(TOWN, town, LatLon(48.0, 9.01), 100.0))[2] < 0.01

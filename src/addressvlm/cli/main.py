@@ -334,6 +334,26 @@ def bench_infer(
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else bench_table(result))
 
 
+@bench_app.command("geocode")
+def bench_geocode(
+    streets: Annotated[Path, typer.Argument(help="Streets: OSM, GeoJSON, GeoPackage or GeoParquet.")],
+    districts: Annotated[Path, typer.Argument(help="Districts, in any of these formats.")],
+    points: Annotated[int, typer.Option(help="How many random points.")] = 10_000_000,
+    results: Annotated[
+        Path | None, typer.Option(help="Also write bench-geocode.json and .md into this folder.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Points a second from coordinates to addresses, beside geopandas."""
+    from addressvlm.experiments.benchgeo import bench_geo_table, bench_geocoding, publish_bench_geo
+
+    result = bench_geocoding(streets, districts, points=points)
+    if results is not None:
+        command = f"addressvlm bench geocode {streets.name} {districts.name} --points {points}"
+        publish_bench_geo(result, results, f"{command} --results {results}")
+    print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else bench_geo_table(result))
+
+
 @app.command()
 def ask(
     photo: Annotated[Path, typer.Argument(help="A street photo (JPEG, PNG or WebP).")],

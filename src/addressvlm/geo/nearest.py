@@ -67,7 +67,9 @@ _NONE = np.zeros(0, np.int32)
 
 def _pieces(streets: npt.NDArray[Any], longest_m: float) -> tuple[Floats, Ints]:
     """The ends (pieces, 4) of short straight pieces of all streets, and the street of each."""
-    lines, owner = shapely.get_parts(shapely.segmentize(streets, longest_m), return_index=True)
+    lines, owner = shapely.get_parts(streets, return_index=True)
+    long = shapely.length(lines) > 0  # GEOS cannot cut what has no length
+    lines[long] = shapely.segmentize(lines[long], longest_m)
     points, line = shapely.get_coordinates(lines, return_index=True)
     together = np.flatnonzero(line[1:] == line[:-1])
     return np.hstack([points[together], points[together + 1]]), owner[line[together]]

@@ -98,7 +98,11 @@ def _summed(pairs: Floats, owners: Sequence[int], names: int) -> Floats:
 
 def _pieces(street: shapely.Geometry) -> tuple[Floats, Floats]:
     """The middles (pieces, 2) of short pieces of a street, and their lengths."""
-    lines = [shapely.get_coordinates(line) for line in shapely.get_parts(shapely.segmentize(street, _STEP_M))]
+    parts = shapely.get_parts(street)
+    parts = shapely.segmentize(
+        parts[shapely.length(parts) > 0], _STEP_M
+    )  # GEOS cannot cut what has no length
+    lines = [np.empty((0, 2)), *(shapely.get_coordinates(line) for line in parts)]
     middles = [(line[1:] + line[:-1]) / 2 for line in lines]
     lengths_m = [np.linalg.norm(line[1:] - line[:-1], axis=1) for line in lines]
     return np.concatenate(middles), np.concatenate(lengths_m)
