@@ -18,6 +18,7 @@ from addressvlm.cities.cityfile import PATHS, CityFile
 from addressvlm.cities.photocsv import photos_in_csv
 from addressvlm.cities.photos import Offer, copy_photo, located, photos_in_folder
 from addressvlm.cities.source import Tile, Written
+from addressvlm.cities.vprnames import has_vpr_name, is_list_of_names, names_in_list, offer_of_name
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.folders import sha256, write_atomically
 from addressvlm.geo.places import LatLon, Projection
@@ -119,7 +120,9 @@ class OwnSource:
 
     def photos(self, workers: int | None) -> pd.DataFrame:
         """The photos of the CSV or the folder; ids count them in their order."""
-        offers = located(self._offers, workers) if self.file.photos.is_dir() else self._offers
+        offers = self._offers
+        if self.file.photos.is_dir() and not _in_names(offers):
+            offers = located(offers, workers)
         places = [offer.location or _rounded(offer) for offer in offers]
         numbers = {place: number for number, place in enumerate(dict.fromkeys(places), start=1)}
         return pd.DataFrame(
@@ -130,7 +133,7 @@ class OwnSource:
                 "lat": np.array([offer.lat for offer in offers], np.float64),
                 "lon": np.array([offer.lon for offer in offers], np.float64),
                 "heading_deg": np.array([offer.heading_deg for offer in offers], np.float64),
-                "pitch_deg": np.full(len(offers), np.nan),
+                "pitch_deg": np.array([offer.pitch_deg for offer in offers], np.float64),
                 "time": [offer.time for offer in offers],
                 "reason": [offer.reason for offer in offers],
                 "path": [offer.path for offer in offers],
@@ -155,7 +158,12 @@ class OwnSource:
                 raise UsageError(
                     f"photos = {photos.name!r} is a folder: columns and images = false are for a CSV"
                 )
-            return photos_in_folder(photos)
+            found = photos_in_folder(photos)
+            return [offer_of_name(one.source, one.path) for one in found] if _in_names(found) else found
+        if is_list_of_names(photos):
+            if self.file.images:
+                raise UsageError(f"photos = {photos.name!r} lists names alone: set images = false")
+            return [offer_of_name(name) for name in names_in_list(photos)]
         if photos.suffix.lower() in (".csv", ".tsv", ".txt"):
             return photos_in_csv(photos, self.file.columns, images=self.file.images)
         raise AddressVLMError(
@@ -165,6 +173,11 @@ class OwnSource:
     @cached_property
     def _xyz(self) -> XYZTiles | None:
         return None if self.file.satellite == "streets" else XYZTiles(self.file.satellite)
+
+
+def _in_names(offers: list[Offer]) -> bool:
+    """Whether the names of photos tell where they were taken; those of one data set all do."""
+    return bool(offers) and all(has_vpr_name(offer.source) for offer in offers)
 
 
 def _tiles_around(xyz: XYZTiles, places: pd.DataFrame, side_m: float) -> list[Tile]:

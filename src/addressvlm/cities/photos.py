@@ -32,6 +32,7 @@ class Offer:
     lat: float = math.nan
     lon: float = math.nan
     heading_deg: float = math.nan
+    pitch_deg: float = math.nan
     location: str = ""
     time: str | None = None
     reason: str = ""
