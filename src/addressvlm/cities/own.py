@@ -16,6 +16,7 @@ import pandas as pd
 from addressvlm.cities.city import TILES, About
 from addressvlm.cities.cityfile import PATHS, CityFile
 from addressvlm.cities.photocsv import photos_in_csv
+from addressvlm.cities.photojson import photos_in_json
 from addressvlm.cities.photos import Offer, copy_photo, located, photos_in_folder
 from addressvlm.cities.source import Tile, Written
 from addressvlm.cities.vprnames import has_vpr_name, is_list_of_names, names_in_list, offer_of_name
@@ -166,8 +167,13 @@ class OwnSource:
             return [offer_of_name(name) for name in names_in_list(photos)]
         if photos.suffix.lower() in (".csv", ".tsv", ".txt"):
             return photos_in_csv(photos, self.file.columns, images=self.file.images)
+        if photos.suffix.lower() in (".json", ".geojson"):
+            if self.file.columns:
+                raise UsageError(f"photos = {photos.name!r} is no CSV: columns are for a CSV")
+            return photos_in_json(photos, images=self.file.images)
         raise AddressVLMError(
-            f"photos = {photos.name!r} is neither a folder nor a CSV file (.csv, .tsv, .txt)"
+            f"photos = {photos.name!r} is neither a folder nor a CSV (.csv, .tsv, .txt) nor JSON "
+            "(.json, .geojson)"
         )
 
     @cached_property

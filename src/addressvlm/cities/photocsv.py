@@ -44,7 +44,11 @@ def _rows(path: Path, columns: Mapping[str, str], images: bool) -> Iterator[Offe
         places = _places(path, header, columns, images)
         for row in rows:
             if row:
-                yield _offer(path, rows.line_num, _cells(row, places), len(row) > len(header), images)
+                offer = offer_of_cells(
+                    f"{path.name}:{rows.line_num}", path.parent, _cells(row, places), images
+                )
+                too_long = len(row) > len(header)
+                yield replace(offer, reason="its row has more cells than the header") if too_long else offer
 
 
 def _places(path: Path, header: Sequence[str], columns: Mapping[str, str], images: bool) -> dict[str, int]:
@@ -75,16 +79,15 @@ def _cells(row: Sequence[str], places: Mapping[str, int]) -> dict[str, str]:
     return {ours: row[place].strip() if place < len(row) else "" for ours, place in places.items()}
 
 
-def _offer(path: Path, line: int, cells: Mapping[str, str], too_long: bool, images: bool) -> Offer:
+def offer_of_cells(source: str, folder: Path, cells: Mapping[str, str], images: bool) -> Offer:
+    """A row with our columns as an offer; `source` names it if it names no file, `folder` holds the files."""
     name = cells.get("file", "")
     offer = Offer(
-        name or f"{path.name}:{line}",
-        path.parent / name if images and name else None,
+        name or source,
+        folder / name if images and name else None,
         location=cells.get("location", ""),
         time=cells.get("time") or None,
     )
-    if too_long:
-        return replace(offer, reason="its row has more cells than the header")
     try:
         lat, lon, heading = (_number(key, cells.get(key, "")) for key in ("lat", "lon", "heading"))
     except ValueError as error:

@@ -32,9 +32,9 @@ class Offer:
     lat: float = math.nan
     lon: float = math.nan
     heading_deg: float = math.nan
-    pitch_deg: float = math.nan
     location: str = ""
     time: str | None = None
+    pitch_deg: float = math.nan
     reason: str = ""
 
 
