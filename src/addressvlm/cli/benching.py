@@ -1,0 +1,50 @@
+"""`addressvlm bench`: speed, side by side with what others would use."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from addressvlm.cli.options import AsJson, Out, Workers
+
+app = typer.Typer(help="Speed, side by side with what others would use.", no_args_is_help=True)
+
+
+@app.command("infer")
+def infer(
+    out: Out = Path("runs/bench-infer"),
+    base: Annotated[str, typer.Option(help="A run folder, a preset (mini), or random:PRESET.")] = "mini",
+    results: Annotated[
+        Path | None, typer.Option(help="Also write bench-infer.json and .md into this folder.")
+    ] = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Questions a second, one by one, in batches and in one pass; exact distributions against samples."""
+    from addressvlm.experiments.benchinfer import bench_inference, bench_table, publish_bench
+
+    result = bench_inference(out, base, workers=workers)
+    if results is not None:
+        publish_bench(result, results, f"addressvlm bench infer --base {base} --results {results}")
+    print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else bench_table(result))
+
+
+@app.command("geocode")
+def geocode(
+    streets: Annotated[Path, typer.Argument(help="Streets: OSM, GeoJSON, GeoPackage or GeoParquet.")],
+    districts: Annotated[Path, typer.Argument(help="Districts, in any of these formats.")],
+    points: Annotated[int, typer.Option(help="How many random points.")] = 10_000_000,
+    results: Annotated[
+        Path | None, typer.Option(help="Also write bench-geocode.json and .md into this folder.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Points a second from coordinates to addresses, beside geopandas."""
+    from addressvlm.experiments.benchgeo import bench_geo_table, bench_geocoding, publish_bench_geo
+
+    result = bench_geocoding(streets, districts, points=points)
+    if results is not None:
+        command = f"addressvlm bench geocode {streets.name} {districts.name} --points {points}"
+        publish_bench_geo(result, results, f"{command} --results {results}")
+    print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else bench_geo_table(result))

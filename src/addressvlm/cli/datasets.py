@@ -1,0 +1,27 @@
+"""`addressvlm dataset`: questions, labels and pictures to train and test on."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from addressvlm.cli.fields import options_of
+from addressvlm.cli.options import AsJson, Out, Workers, print_result
+from addressvlm.dataset.options import DatasetOptions
+
+app = typer.Typer(help="Questions, labels and pictures to train and test on.", no_args_is_help=True)
+
+
+@app.command("build")
+@options_of(DatasetOptions)
+def build(
+    city: Annotated[Path, typer.Argument(help="A city folder made by `city build`.")],
+    out: Out,
+    workers: Workers = None,
+    as_json: AsJson = False,
+    **fields: Any,
+) -> None:
+    """Make alignment samples (stage 1), training conversations (stage 2) and test questions."""
+    from addressvlm.dataset.build import build_dataset
+
+    print_result(build_dataset(city, out, DatasetOptions(**fields), workers=workers), as_json)

@@ -1,0 +1,25 @@
+"""What the commands share: options of one name and meaning everywhere, and how a result is printed."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Out = Annotated[Path, typer.Option(help="The folder to write; the same command continues it.")]
+Workers = Annotated[
+    int | None, typer.Option(help="Processes to use. [default: all cores]", show_default=False)
+]
+Run = Annotated[Path, typer.Option(help="A run folder made by `train`.")]
+Dataset = Annotated[Path, typer.Argument(help="A data set folder made by `dataset build`.")]
+
+
+def print_result(value: dict[str, Any], as_json: bool) -> None:
+    """Print a summary a key a line, digests left out; or all of it as JSON."""
+    if as_json:
+        print(json.dumps(value, indent=2, ensure_ascii=False))
+        return
+    for key, item in value.items():
+        if not key.startswith("sha256"):
+            print(f"{key}: {json.dumps(item, ensure_ascii=False) if isinstance(item, dict | list) else item}")
