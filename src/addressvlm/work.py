@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -22,6 +22,9 @@ from rich.progress import (
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+# Who computes a loop: so many processes of this machine (None: one for each core), or a Ray cluster.
+Workers = int | Literal["ray"] | None
 
 _LINE_EVERY_S = 15.0
 
@@ -75,11 +78,16 @@ def batched_by(items: Iterable[T], most: int, cost: Callable[[T], int]) -> Itera
         yield batch
 
 
-def in_processes(function: Callable[[T], R], items: Collection[T], workers: int | None = None) -> Iterator[R]:
-    """Yield `function(item)` in the order of the items, computed by `workers` processes (default: all cores).
+def in_processes(function: Callable[[T], R], items: Collection[T], workers: Workers = None) -> Iterator[R]:
+    """Yield `function(item)` in the order of the items, computed by `workers`.
 
-    `function` and the items must be picklable. Workers end when this process does, however it ends.
+    `function` and the items must be picklable. Processes end when this one does, however it ends.
     """
+    if workers == "ray":
+        from addressvlm.cluster import on_cluster
+
+        yield from on_cluster(function, items)
+        return
     workers = min(workers or os.cpu_count() or 1, max(1, len(items)))
     if workers == 1:
         yield from map(function, items)

@@ -31,6 +31,7 @@ from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.folders import open_step, sha256
 from addressvlm.geo.geocoding import reverse_geocode
 from addressvlm.geo.streets import StreetMap, street_map
+from addressvlm.work import Workers
 
 _FILES = (CITY, PHOTOS, STREETS, DISTRICTS, TAKEN, REJECTED)
 
@@ -41,7 +42,7 @@ def build_city(
     *,
     radius_m: float | None = None,
     photo_px: int | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     **overrides: Any,
 ) -> dict[str, Any]:
     """Build the city folder `out` from a `city.toml` or a mini city's name; a killed build is continued.
@@ -74,7 +75,7 @@ def open_source(source: str | Path, out: Path, **wishes: Any) -> Source:
     return mini_source(str(source), **wishes)
 
 
-def _build(origin: Source, out: Path, workers: int | None) -> dict[str, Any]:
+def _build(origin: Source, out: Path, workers: Workers) -> dict[str, Any]:
     streets, districts = origin.streets(), origin.districts()
     city_map = street_map(streets, districts)
     photos = _with_addresses(origin, city_map, origin.photos(workers))

@@ -16,6 +16,7 @@ from addressvlm.cities.photos import shrunk
 from addressvlm.cities.source import Tile, Written
 from addressvlm.folders import write_atomically
 from addressvlm.imagery.opening import save_jpeg
+from addressvlm.work import Workers
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class MiniSource:
         """The districts of the plan."""
         return self._city.districts
 
-    def photos(self, workers: int | None) -> pd.DataFrame:
+    def photos(self, workers: Workers) -> pd.DataFrame:
         """The views, which nothing speaks against."""
         views: pd.DataFrame = self._city.views
         return views.assign(source=views["photo"], time=None, reason="")

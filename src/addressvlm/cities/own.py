@@ -26,6 +26,7 @@ from addressvlm.geo.places import LatLon, Projection
 from addressvlm.geo.reading import read_districts, read_streets
 from addressvlm.imagery.frames import Frame
 from addressvlm.imagery.tiles import XYZTiles, tiles_covering
+from addressvlm.work import Workers
 
 # Tiles are kept that are fine enough for map pictures of these sizes.
 _MAP_PX = (336, 672)
@@ -119,7 +120,7 @@ class OwnSource:
             admin_level=self.file.districts_admin_level,
         )
 
-    def photos(self, workers: int | None) -> pd.DataFrame:
+    def photos(self, workers: Workers) -> pd.DataFrame:
         """The photos of the CSV or the folder; ids count them in their order."""
         offers = self._offers
         if self.file.photos.is_dir() and not _in_names(offers):

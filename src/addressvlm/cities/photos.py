@@ -10,7 +10,7 @@ from PIL import Image
 from addressvlm.errors import AddressVLMError
 from addressvlm.imagery.exif import read_exif
 from addressvlm.imagery.opening import open_image, save_jpeg
-from addressvlm.work import in_processes, track
+from addressvlm.work import Workers, in_processes, track
 
 # What cameras and phones write; what is not JPEG, PNG or WebP inside is rejected with that reason.
 _PHOTO_ENDS = {
@@ -47,7 +47,7 @@ def photos_in_folder(folder: Path) -> list[Offer]:
     ]
 
 
-def located(offers: list[Offer], workers: int | None = None) -> list[Offer]:
+def located(offers: list[Offer], workers: Workers = None) -> list[Offer]:
     """The offers with the place, heading and time that the EXIF of their files gives."""
     return list(track(in_processes(_with_exif, offers, workers), "reading EXIF", len(offers)))
 

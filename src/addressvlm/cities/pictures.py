@@ -8,7 +8,7 @@ from typing import Any
 
 from addressvlm.cities.source import Tile, Writer, Written
 from addressvlm.folders import read_json, sha256, write_json
-from addressvlm.work import in_processes, track
+from addressvlm.work import Workers, in_processes, track
 
 # Holds a note on every finished batch while a build runs.
 NOTES = ".pictures"
@@ -30,7 +30,7 @@ def write_pictures(
     photos: Mapping[str, Mapping[str, Any]],
     tiles: Mapping[str, Tile],
     folder: Path,
-    workers: int | None = None,
+    workers: Workers = None,
 ) -> dict[str, Written]:
     """Write photos (file → row) and tiles (file → tile) under `folder`; returns what became of each file."""
     batches = [*_batches("photo", photos, 0)]

@@ -9,6 +9,7 @@ import geopandas as gpd
 import pandas as pd
 
 from addressvlm.cities.city import About
+from addressvlm.work import Workers
 
 Tile = tuple[int, int, int]  # zoom, x, y
 
@@ -65,7 +66,7 @@ class Source(Protocol):
     def districts(self) -> gpd.GeoDataFrame:
         """Columns `name` and `geometry`; `attrs["dropped"]` may count what was left out."""
 
-    def photos(self, workers: int | None) -> pd.DataFrame:
+    def photos(self, workers: Workers) -> pd.DataFrame:
         """Every photo offered.
 
         Columns: `photo` and `location` (ids), `source` (what the user calls it), `lat`, `lon`, `heading_deg`,

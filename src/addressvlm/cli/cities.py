@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from addressvlm.cli.options import AsJson, Out, Workers, print_result
+from addressvlm.cli.options import AsJson, Out, WorkersOrRay, print_result
 
 app = typer.Typer(help="Photos, streets, districts and imagery of a city.", no_args_is_help=True)
 
@@ -28,7 +28,7 @@ def build(
     views: Annotated[
         int | None, typer.Option(help="Mini city: views per location.", show_default=False)
     ] = None,
-    workers: Workers = None,
+    workers: WorkersOrRay = None,
     as_json: AsJson = False,
 ) -> None:
     """Gather photos, streets, districts and imagery into one city folder, with an address for each photo."""

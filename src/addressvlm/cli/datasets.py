@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from addressvlm.cli.fields import options_of
-from addressvlm.cli.options import AsJson, Out, Workers, print_result
+from addressvlm.cli.options import AsJson, Out, WorkersOrRay, print_result
 from addressvlm.dataset.options import DatasetOptions
 
 app = typer.Typer(help="Questions, labels and pictures to train and test on.", no_args_is_help=True)
@@ -17,7 +17,7 @@ app = typer.Typer(help="Questions, labels and pictures to train and test on.", n
 def build(
     city: Annotated[Path, typer.Argument(help="A city folder made by `city build`.")],
     out: Out,
-    workers: Workers = None,
+    workers: WorkersOrRay = None,
     as_json: AsJson = False,
     **fields: Any,
 ) -> None:

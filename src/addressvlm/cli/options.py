@@ -6,10 +6,32 @@ from typing import Annotated, Any
 
 import typer
 
+from addressvlm.errors import UsageError
+
+
+def workers_of(text: str) -> int | str:
+    """A number of processes, or `ray`."""
+    if text == "ray":
+        return text
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise UsageError(f"--workers is {text!r}; give a number of processes, or ray")
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Out = Annotated[Path, typer.Option(help="The folder to write; the same command continues it.")]
 Workers = Annotated[
     int | None, typer.Option(help="Processes to use. [default: all cores]", show_default=False)
+]
+WorkersOrRay = Annotated[
+    Any,
+    typer.Option(
+        "--workers",
+        parser=workers_of,
+        metavar="N|ray",
+        help="Processes to use, or `ray`: the Ray cluster that RAY_ADDRESS names. [default: all cores]",
+        show_default=False,
+    ),
 ]
 Run = Annotated[Path, typer.Option(help="A run folder made by `train`.")]
 Dataset = Annotated[Path, typer.Argument(help="A data set folder made by `dataset build`.")]

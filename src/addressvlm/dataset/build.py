@@ -23,6 +23,7 @@ from addressvlm.dataset.splits import SPLITS, split_locations, thin_out
 from addressvlm.dataset.tables import SCHEMAS, table_path, write_table
 from addressvlm.errors import AddressVLMError
 from addressvlm.folders import fingerprint, open_step, sha256
+from addressvlm.work import Workers
 
 Counts = Counter[tuple[str, str, str]]
 Sample = dict[str, Any]
@@ -33,7 +34,7 @@ def build_dataset(
     out: Path,
     options: DatasetOptions | None = None,
     *,
-    workers: int | None = None,
+    workers: Workers = None,
     describe: Describe = rule_based_describe,
     **fields: Any,
 ) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from addressvlm.dataset.options import DatasetOptions
 from addressvlm.errors import AddressVLMError
 from addressvlm.folders import read_json, write_json
 from addressvlm.imagery.opening import open_image
-from addressvlm.work import in_processes, track
+from addressvlm.work import Workers, in_processes, track
 
 PARTS = ".parts"
 
@@ -61,7 +61,7 @@ class Part:
     without_map: str
 
 
-def make_pictures(task: Task, places: Sequence[Place], workers: int | None) -> Iterator[Part]:
+def make_pictures(task: Task, places: Sequence[Place], workers: Workers) -> Iterator[Part]:
     """Make what is still missing; the parts come in the order of the places."""
     (task.out / PARTS).mkdir(exist_ok=True)
     done = in_processes(partial(_make_place, task), places, workers)

@@ -35,7 +35,7 @@ from addressvlm.imagery.grafting import graft_box
 from addressvlm.imagery.labelling import draw_street_names
 from addressvlm.imagery.lettering import ALPHABET, Lettered, write_words
 from addressvlm.imagery.opening import jpeg
-from addressvlm.work import in_processes, track
+from addressvlm.work import Workers, in_processes, track
 
 SCENES = "scenes"
 _CENTRED = 0.4  # share of maps with the photo in the middle, as in the alignment stage
@@ -58,7 +58,7 @@ class Scene:
     facts: SceneFacts
 
 
-def make_scenes(options: SceneOptions, out: Path, *, workers: int | None = None) -> dict[str, Any]:
+def make_scenes(options: SceneOptions, out: Path, *, workers: Workers = None) -> dict[str, Any]:
     """Render the scenes of all cities under `out`, a Parquet file a city; a rerun goes on."""
     with open_step(out, SCENES, asdict(options)) as step:
         if step.summary is not None:
