@@ -44,7 +44,7 @@ def from_above(city: City, satellite: CountingSatellite) -> City:
 
 def views_at(city: City, location: str, image: Image.Image = WHITE) -> list[View]:
     rows = city.photos[city.photos["location"] == location]
-    return [View(row, image) for _, row in rows.iterrows()]
+    return [View(row, image, image.size) for _, row in rows.iterrows()]
 
 
 class Recorder:

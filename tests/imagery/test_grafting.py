@@ -98,3 +98,10 @@ def test_a_stitched_picture_is_square_with_the_map_left_and_the_photo_right():
 def test_a_pair_is_both_pictures_as_they_are():
     satellite, street_view = pair(white(100, 100), black(40, 30))
     assert (satellite.size, street_view.size) == ((100, 100), (40, 30))
+
+
+@pytest.mark.parametrize("size", [(767, 511), (768, 509), (511, 767), (4031, 3023)])
+def test_a_photo_made_smaller_before_is_grafted_where_the_whole_one_would_be(size: tuple[int, int]):
+    smaller = black(-(-size[0] // 2), -(-size[1] // 2))
+    whole = graft(white(336, 336), black(*size))
+    assert dark_box(graft(white(336, 336), smaller, photo_size=size)) == dark_box(whole)

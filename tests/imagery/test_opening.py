@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from addressvlm.errors import AddressVLMError
-from addressvlm.imagery.opening import open_image, save_jpeg
+from addressvlm.imagery.opening import open_image, save_jpeg, upright_size
 
 ORIENTATION = 0x0112
 
@@ -238,3 +238,21 @@ def test_opening_needs_no_geography():
     """A server that opens photos need not load maps."""
     code = "import sys, addressvlm.imagery.opening; sys.exit(bool({'pyproj', 'mapnik'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("turned", [1, 6])
+def test_a_photo_that_is_needed_small_is_decoded_small(tmp_path: Path, turned: int) -> None:
+    picture = Image.linear_gradient("L").convert("RGB").resize((801, 600))
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    picture.save(tmp_path / "a.jpg", exif=exif)
+    whole, small = open_image(tmp_path / "a.jpg"), open_image(tmp_path / "a.jpg", needed_px=168)
+    assert upright_size(tmp_path / "a.jpg") == whole.size == ((801, 600) if turned == 1 else (600, 801))
+    assert sorted(small.size) == [150, 201]  # a quarter, rounded up; an eighth would be too small
+    difference = np.abs(np.asarray(small, int) - np.asarray(whole.resize(small.size), int))
+    assert difference.max() <= 4
+
+
+def test_what_is_no_jpeg_is_decoded_whole(tmp_path: Path) -> None:
+    Image.new("RGB", (801, 600)).save(tmp_path / "a.png")
+    assert open_image(tmp_path / "a.png", needed_px=100).size == (801, 600)

@@ -48,3 +48,27 @@ def geocode(
         command = f"addressvlm bench geocode {streets.name} {districts.name} --points {points}"
         publish_bench_geo(result, results, f"{command} --results {results}")
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else bench_geo_table(result))
+
+
+@app.command("pictures")
+def pictures(
+    city: Annotated[Path, typer.Argument(help="A city folder with photos.")],
+    photos: Annotated[int, typer.Option(help="How many of its photos.")] = 100,
+    image_px: Annotated[int, typer.Option(help="Side of the pictures.")] = 336,
+    results: Annotated[
+        Path | None, typer.Option(help="Also write bench-pictures.json and .md into this folder.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Street views and grafted pictures a second, beside the plain way of Pillow."""
+    from addressvlm.experiments.benchpictures import (
+        bench_pictures,
+        bench_pictures_table,
+        publish_bench_pictures,
+    )
+
+    result = bench_pictures(city, photos=photos, image_px=image_px)
+    if results is not None:
+        command = f"addressvlm bench pictures {city.name} --photos {photos} --image-px {image_px}"
+        publish_bench_pictures(result, results, f"{command} --results {results}")
+    print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else bench_pictures_table(result))

@@ -30,10 +30,14 @@ class NoImagery(AddressVLMError):
 
 @dataclass(frozen=True)
 class View:
-    """A street view: its row in the city's table, and its pixels."""
+    """A street view: its row in the city's table, its pixels, and its size (width, height) in the city.
+
+    The pixels may be fewer: as many as the pictures of the data set need.
+    """
 
     row: pd.Series
     image: Image.Image
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,10 @@ def alignment_samples(
     that wants it takes the map of the location `elsewhere`.
     """
     location = str(views[0].row["location"])
-    labelled = labelled_map(city, location, [view.image.size for view in views], options)
+    labelled = labelled_map(city, location, [view.size for view in views], options)
     save_picture(labelled.image, folder, map_file(location))
     question = alignment_question(city.levels, options.variant)
-    spoilt = _spoilt_map(city, elsewhere or location, labelled.image, [v.image.size for v in views], options)
+    spoilt = _spoilt_map(city, elsewhere or location, labelled.image, [view.size for view in views], options)
     for view in views:
         row = view.row
         pictures, files = _compose(labelled.image, view, folder, options)
@@ -158,9 +162,9 @@ def _compose(
     if options.variant == "pair":
         return pair(satellite, view.image), (map_file(location), photo_file(photo))
     if options.variant == "graft":
-        picture, file = graft(satellite, view.image, options.delta), grafted_file(photo)
+        picture, file = graft(satellite, view.image, options.delta, photo_size=view.size), grafted_file(photo)
     else:
-        picture, file = stitch(satellite, view.image), stitched_file(photo)
+        picture, file = stitch(satellite, view.image, photo_size=view.size), stitched_file(photo)
     save_picture(picture, folder, file)
     return picture, (file,)
 

@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from addressvlm.cities.city import City, load_city
 from addressvlm.dataset.alignment import NoImagery, View, alignment_samples
@@ -19,7 +19,8 @@ from addressvlm.dataset.files import photo_file, save_picture
 from addressvlm.dataset.options import DatasetOptions
 from addressvlm.errors import AddressVLMError
 from addressvlm.folders import read_json, write_json
-from addressvlm.imagery.opening import open_image
+from addressvlm.imagery.grafting import fitted
+from addressvlm.imagery.opening import open_image, upright_size
 from addressvlm.work import Workers, in_processes, track
 
 PARTS = ".parts"
@@ -73,9 +74,9 @@ def _make_place(task: Task, place: Place) -> Part:
     if path.exists():
         return Part(**read_json(path))
     city = _city(task.city, task.fingerprint)
-    views, skipped = _open_views(city, place)
+    views, skipped = _open_views(city, place, task.options.image_px)
     for view in views:
-        save_picture(_at_most(task.options.image_px, view.image), task.out, photo_file(view.row["photo"]))
+        save_picture(_at_most(task.options.image_px, view), task.out, photo_file(view.row["photo"]))
     samples: list[dict[str, Any]] = []
     without_map = ""
     if place.training and views:
@@ -96,22 +97,22 @@ def _city(folder: Path, fingerprint: str) -> City:
     return load_city(folder)
 
 
-def _open_views(city: City, place: Place) -> tuple[list[View], dict[str, str]]:
+def _open_views(city: City, place: Place, needed_px: int) -> tuple[list[View], dict[str, str]]:
     here = city.photos[city.photos["location"] == place.location].sort_values("photo")
     views, skipped = [], {}
     for _, row in here[here["photo"].isin(place.photos)].iterrows():
         try:
-            views.append(View(row, open_image(city.folder / row["file"])))
+            path = city.folder / row["file"]
+            views.append(View(row, open_image(path, needed_px=needed_px), upright_size(path)))
         except AddressVLMError as error:
             skipped[row["photo"]] = _without_paths(error, city)
     return views, skipped
 
 
-def _at_most(longer_px: int, image: Image.Image) -> Image.Image:
-    """The image, made smaller if its longer side has more pixels than that; never larger."""
-    if max(image.size) <= longer_px:
-        return image
-    return ImageOps.contain(image, (longer_px, longer_px), Image.Resampling.BICUBIC)
+def _at_most(longer_px: int, view: View) -> Image.Image:
+    """The view, made smaller if its longer side has more pixels than that; never larger."""
+    size = fitted(view.size, min(longer_px, max(view.size)))
+    return view.image if view.image.size == size else view.image.resize(size, Image.Resampling.BICUBIC)
 
 
 def _without_paths(error: AddressVLMError, city: City) -> str:

@@ -7,12 +7,19 @@ from PIL import Image
 from addressvlm.errors import UsageError
 
 
-def graft(satellite: Image.Image, street_view: Image.Image, delta: float = 0.5) -> Image.Image:
+def graft(
+    satellite: Image.Image,
+    street_view: Image.Image,
+    delta: float = 0.5,
+    *,
+    photo_size: tuple[int, int] | None = None,
+) -> Image.Image:
     """Paste the street view into the upper right corner of the square satellite image.
 
-    `delta`, in (0, 1], is the longer side of the pasted photo over the side of the map.
+    `delta`, in (0, 1], is the longer side of the pasted photo over the side of the map. `photo_size` is the
+    size of the photo where `street_view` has been made smaller, whose sides are rounded.
     """
-    left, top, right, bottom = graft_box(_side(satellite), street_view.size, delta)
+    left, top, right, bottom = graft_box(_side(satellite), photo_size or street_view.size, delta)
     grafted = satellite.convert("RGB")
     grafted.paste(_resized(street_view, right - left, bottom - top), (left, top))
     return grafted
@@ -25,21 +32,26 @@ def graft_box(size_px: int, photo_size: tuple[int, int], delta: float) -> tuple[
     """
     if not 0 < delta <= 1:
         raise UsageError(f"delta is {delta}, but the photo's longer side over the map's must lie in (0, 1]")
-    width, height = _fitted(photo_size, delta * size_px)
+    width, height = fitted(photo_size, delta * size_px)
     return (size_px - width, 0, size_px, height)
 
 
 def stitch(
-    satellite: Image.Image, street_view: Image.Image, *, fill: tuple[int, int, int] = (255, 255, 255)
+    satellite: Image.Image,
+    street_view: Image.Image,
+    *,
+    fill: tuple[int, int, int] = (255, 255, 255),
+    photo_size: tuple[int, int] | None = None,
 ) -> Image.Image:
     """Put satellite image (left) and street view (right) side by side at 1:1 on a square as large as the map.
 
     Each gets half the width; the photo keeps its shape, and `fill` pads what is left above and below.
+    `photo_size` is as for `graft`.
     """
     side = _side(satellite)
     stitched = Image.new("RGB", (side, side), fill)
-    for left, image in ((0, satellite), (side // 2, street_view)):
-        width, height = _fitted(image.size, side // 2)
+    for left, image, size in ((0, satellite, None), (side // 2, street_view, photo_size)):
+        width, height = fitted(size or image.size, side // 2)
         at = (left + (side // 2 - width) // 2, (side - height) // 2)
         stitched.paste(_resized(image, width, height), at)
     return stitched
@@ -58,8 +70,8 @@ def _side(satellite: Image.Image) -> int:
     return satellite.width
 
 
-def _fitted(size: tuple[int, int], longer_px: float) -> tuple[int, int]:
-    """`size` (width, height) scaled so that its longer side is `longer_px`."""
+def fitted(size: tuple[int, int], longer_px: float) -> tuple[int, int]:
+    """`size` (width, height) scaled so that its longer side is `longer_px`; halves are rounded up."""
     scale = longer_px / max(size)
     width, height = (max(1, math.floor(scale * length + 0.5)) for length in size)
     return width, height
