@@ -42,7 +42,7 @@ PLAN = PretrainingPlan(
     ),
     seeing=replace(SEEING, num_train_epochs=20, save_steps=2, logging_steps=3),
     speaking=replace(SPEAKING, num_train_epochs=2, per_device_train_batch_size=8, save_steps=7),
-    everything=replace(EVERYTHING, num_train_epochs=2, per_device_train_batch_size=8, save_steps=7),
+    everything=replace(EVERYTHING, num_train_epochs=3, save_steps=7),
     examined=6,
 )
 
@@ -135,6 +135,28 @@ def test_a_glimpse_holds_two_places_of_each_road(made: Path) -> None:
     again = glimpses[(0, 0)]
     assert (again.maps == glimpse.maps).all()
     assert not (glimpses[(1, 0)].views == glimpse.views).all()
+
+
+@pytest.mark.slow
+def test_the_owners_of_names_are_told_where_the_names_stand(made: Path) -> None:
+    scenes = Scenes(made / "scenes")
+    glimpses = Glimpses(scenes, build_backbone("small", seed=0), seed=0, owners=True)
+    told = 0
+    for epoch in range(12):
+        indices, glimpse = glimpses.look((epoch, 0))
+        for index, owners in zip(indices, glimpse.owners, strict=True):
+            facts = scenes.facts(index)
+            for patch in np.flatnonzero(owners != UNKNOWN):
+                x, y = 14 * (patch % 8) + 7, 14 * (patch // 8) + 7
+                near = [
+                    name.name == facts.street
+                    for name in facts.names
+                    if name.box[0] - 4 < x < name.box[2] + 4 and name.box[1] - 7 < y < name.box[3] + 7
+                ]
+                assert bool(owners[patch]) in near
+                told += 1
+    assert told > 10
+    assert (Glimpses(scenes, build_backbone("small", seed=0), seed=0)[(0, 0)].owners == UNKNOWN).all()
 
 
 def test_scenes_of_another_size_are_refused(tmp_path: Path) -> None:

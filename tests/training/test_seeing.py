@@ -42,6 +42,7 @@ def glimpse(road: int) -> Glimpse:
         tokens=np.full((2, 1, TOKENS), UNKNOWN),
         places=np.array([UNKNOWN, 0]),
         spots=np.array([0, UNKNOWN]),
+        owners=np.array([[UNKNOWN], [1]]),
     )
 
 

@@ -39,9 +39,17 @@ class Lecture:
     lessons: tuple[Lesson, ...]
 
 
-# What is looked at, with its share: pages and maps until names can be read, then mostly maps with a photo.
-FIRST: Mapping[Picture, float] = {"page": 0.4, "named": 0.2, "grafted": 0.2, "view": 0.17, "plain": 0.03}
-LATER: Mapping[Picture, float] = {"page": 0.08, "grafted": 0.5, "view": 0.38, "plain": 0.04}
+@dataclass(frozen=True)
+class Syllabus:
+    """What is looked at, with its share, and how often matches are asked where a photo is off the middle."""
+
+    pictures: Mapping[Picture, float]
+    anywhere: float = 1.0
+
+
+# Pages and maps until names can be read, then mostly maps with a photo, asked as in the alignment stage.
+FIRST = Syllabus({"page": 0.4, "named": 0.2, "grafted": 0.2, "view": 0.17, "plain": 0.03})
+LATER = Syllabus({"page": 0.08, "grafted": 0.5, "view": 0.38, "plain": 0.04}, anywhere=1 / 3)
 _FAVOURITES = ("names", "match", "describe")  # every other lecture has one of these
 
 
@@ -50,15 +58,17 @@ def lecture(
     other_names: Sequence[str],
     side_px: int,
     rng: np.random.Generator,
-    pictures: Mapping[Picture, float] = LATER,
+    syllabus: Syllabus = LATER,
 ) -> Lecture:
     """Draw a picture of the scene, and a phrase, a judgment and a choice about it, as stage 2 asks.
 
-    `other_names` are street names that do not stand on this map, for wrong answers; pictures have `side_px`,
-    and `pictures` says how often which is looked at.
+    `other_names` are street names that do not stand on this map, for wrong answers; pictures have `side_px`.
     """
+    pictures = syllabus.pictures
     picture = list(pictures)[int(rng.choice(len(pictures), p=list(pictures.values())))]
     known = lessons(facts, picture, other_names, side_px, rng)
+    if syllabus.anywhere < 1 and not facts.is_centred(side_px) and rng.random() >= syllabus.anywhere:
+        known = [lesson for lesson in known if not lesson.kind.startswith("match")]
     phrases = [lesson for lesson in known if lesson.answer not in (*_WORDS, *LETTERS)]
     favourites = [lesson for lesson in phrases if lesson.kind in _FAVOURITES]
     if favourites and rng.random() < 0.5:

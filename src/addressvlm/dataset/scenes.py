@@ -65,6 +65,10 @@ class SceneFacts:
     words: str
     page: tuple[Name, ...] = ()
 
+    def is_centred(self, side_px: float) -> bool:
+        """Whether the photo was taken in the middle of its map, as in the alignment stage."""
+        return self.at == (side_px / 2, side_px / 2)
+
 
 def scene_file(folder: Path, seed: int) -> Path:
     """The file of `mini:SEED`."""

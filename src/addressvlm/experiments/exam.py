@@ -98,7 +98,7 @@ def _map_questions(
         if kind in known:
             yield _Asked(f"map: {kind}", scene, "grafted", known[kind])
     if "match" in known and len(facts.names) > 1:
-        where = _CENTRED if facts.at == (side_px / 2, side_px / 2) else _ANYWHERE
+        where = _CENTRED if facts.is_centred(side_px) else _ANYWHERE
         lesson, chance = known["match"], 1 / len(facts.names)
         yield _Asked(f"match: {where}", scene, "grafted", lesson, chance)
         yield _Asked(f"match: {where}, photo of another place", scene, "grafted", lesson, chance, other)

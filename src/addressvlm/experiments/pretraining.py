@@ -11,8 +11,10 @@ from addressvlm.experiments.exam import examine
 from addressvlm.experiments.timing import SECONDS, timed
 from addressvlm.folders import SUMMARY, fingerprint, open_step, read_json
 from addressvlm.inference.localizer import Localizer
+from addressvlm.training.log import read_log
 from addressvlm.training.pretrain import pretrain
 from addressvlm.training.stages import EVERYTHING, READING, SEEING, SPEAKING, Stage
+from addressvlm.work import say
 
 # The folders of the training runs and the fields of the plan that say how, in their order.
 RUNS = {"reader": "reading", "tower": "seeing", "speech": "speaking", "model": "everything"}
@@ -47,8 +49,8 @@ def run_pretraining(
             make_scenes(plan.exam, exam, workers=workers)
         start: str | Path = plan.preset
         for name, stage in RUNS.items():
-            with timed(out, name):
-                pretrain(replace(getattr(plan, stage), seed=seed), scenes, start, out / name)
+            say(f"{out.name}: {name}")
+            pretrain(replace(getattr(plan, stage), seed=seed), scenes, start, out / name)
             start = out / name
         model = out / "model"
         marks = examine(Localizer.load(model), exam, scenes=plan.examined)
@@ -60,7 +62,12 @@ def run_pretraining(
                 "run": fingerprint(model),
                 "steps": {name: read_json(out / name / SUMMARY)["steps"] for name in RUNS},
                 "exam": marks,
-                "seconds": read_json(out / SECONDS),
+                "seconds": {**read_json(out / SECONDS), **{name: _seconds(out / name) for name in RUNS}},
                 **environment(),
             }
         )
+
+
+def _seconds(run: Path) -> float:
+    """How long a run has trained, over all the times that it was continued, however it was stopped."""
+    return round(float(read_log(run)[-1]["seconds"]), 1)

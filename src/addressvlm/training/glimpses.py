@@ -18,21 +18,33 @@ from addressvlm.model.backbone import Backbone
 from addressvlm.training.batches import Key
 from addressvlm.training.reading import LETTER_COLUMNS, LETTER_ROWS, TOKENS, UNKNOWN, Page, Pages, at_points
 
-ROADS = 16  # roads of a city in one sample, two scenes each
+ROADS = 16  # roads of a city in one sample, two scenes each, if no other number is wished
 SURFACE_POINTS = 2  # points along a side of a patch at which its surfaces are asked
 _PAGES = 0.5  # share of the pictures that are pages to read from, not maps with a photo
 
-# A page, or a map as a page of which nothing is known, with its place and spot.
-_Seen = tuple[Page, int, int]
+_ANYWHERE = 1 / 3  # how often the owners of names are asked where the photo is not in the middle
+_JOINED = ("views", "maps", "attributes", "surfaces", "letters", "tokens", "places", "spots", "owners")
+_REACH_PX = (4, 7)  # a patch shows a name if its middle lies no farther from the name's box, across and down
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A page, or a map as a page of which nothing is known, with its place, spot and owners."""
+
+    page: Page
+    place: int
+    spot: int
+    owners: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Glimpse:
     """Scenes of one city: two of each of some roads. n scenes, p patches a picture.
 
-    `letters` (n, p, rows·columns), `tokens` (n, p, TOKENS) and `places` (n) are UNKNOWN where nothing is
-    asked; `spots` (n) is the patch of the place on a map without photo, or UNKNOWN; `surfaces`
-    (n, p, SURFACE_POINTS²) are those of the views; `attributes` (n, attributes) is 0 or 1.
+    `letters` (n, p, rows·columns), `tokens` (n, p, TOKENS), `places` (n) and `owners` (n, p) are UNKNOWN
+    where nothing is asked; `spots` (n) is the patch of the place on a map without photo, or UNKNOWN; `owners`
+    is 1 on the name of the photo's street and 0 on other names; `surfaces` (n, p, SURFACE_POINTS²) are those
+    of the views; `attributes` (n, attributes) is 0 or 1.
     """
 
     views: npt.NDArray[np.uint8]  # (n, 3, size, size)
@@ -45,12 +57,20 @@ class Glimpse:
     tokens: npt.NDArray[np.int64]
     places: npt.NDArray[np.int64]
     spots: npt.NDArray[np.int64]
+    owners: npt.NDArray[np.int64]
 
 
 class Glimpses(Dataset[Glimpse]):
-    """Glimpses of all cities; an epoch looks about once at every scene. Keys are (epoch, index)."""
+    """Glimpses of all cities; an epoch looks about once at every scene. Keys are (epoch, index).
 
-    def __init__(self, scenes: Scenes, backbone: Backbone, *, seed: int):
+    With `owners`, maps also tell whose street's name is whose.
+    """
+
+    def __init__(
+        self, scenes: Scenes, backbone: Backbone, *, seed: int, roads: int = ROADS, owners: bool = False
+    ):
+        self._roads = roads
+        self._owned = owners
         self._scenes = scenes
         self._backbone = backbone
         self._pages = Pages(scenes, backbone)
@@ -69,14 +89,18 @@ class Glimpses(Dataset[Glimpse]):
         self._column = {name: column for column, name in enumerate(self.vocabulary)}
 
     def __len__(self) -> int:
-        return max(len(self._cities), len(self._scenes) // (2 * ROADS))
+        return max(len(self._cities), len(self._scenes) // (2 * self._roads))
 
     def __getitem__(self, key: Key) -> Glimpse:
+        return self.look(key)[1]
+
+    def look(self, key: Key) -> tuple[list[int], Glimpse]:
+        """A glimpse, and which scenes it shows."""
         dice = np.random.default_rng((self._seed, *key))
         roads = self._cities[key[1] % len(self._cities)]
-        chosen = dice.choice(len(roads), min(ROADS, len(roads)), replace=False)
+        chosen = dice.choice(len(roads), min(self._roads, len(roads)), replace=False)
         indices = [scene for road in chosen for scene in self._two_places(list(roads.values())[road], dice)]
-        return self._glimpse(indices, dice)
+        return indices, self._glimpse(indices, dice)
 
     def _two_places(self, road: Sequence[int], dice: np.random.Generator) -> list[int]:
         first = int(dice.choice(road))
@@ -87,7 +111,7 @@ class Glimpses(Dataset[Glimpse]):
         facts = [self._scenes.facts(index) for index in indices]
         is_page = dice.permutation(len(indices)) < _PAGES * len(indices)
         seen = [
-            self._page(index, fact) if paged else self._map(index, fact)
+            self._page(index, fact) if paged else self._map(index, fact, dice)
             for index, fact, paged in zip(indices, facts, is_page, strict=True)
         ]
         known = np.zeros((len(indices), len(self.vocabulary)), np.float32)
@@ -95,7 +119,7 @@ class Glimpses(Dataset[Glimpse]):
             row[[self._column[name] for name in self._known[index][1] if name in self._column]] = 1
         return Glimpse(
             views=np.stack([self._pixels(self._scenes.picture(index, "view")) for index in indices]),
-            maps=np.stack([page.pixels for page, *_ in seen]),
+            maps=np.stack([one.page.pixels for one in seen]),
             roads=_numbered([fact.road for fact in facts]),
             quarters=_numbered([fact.quarter for fact in facts]),
             attributes=known,
@@ -105,25 +129,39 @@ class Glimpses(Dataset[Glimpse]):
                     for index in indices
                 ]
             ),
-            letters=np.stack([page.letters for page, *_ in seen]),
-            tokens=np.stack([page.tokens for page, *_ in seen]),
-            places=np.array([place for _, place, _ in seen], np.int64),
-            spots=np.array([spot for *_, spot in seen], np.int64),
+            letters=np.stack([one.page.letters for one in seen]),
+            tokens=np.stack([one.page.tokens for one in seen]),
+            places=np.array([one.place for one in seen], np.int64),
+            spots=np.array([one.spot for one in seen], np.int64),
+            owners=np.stack([one.owners for one in seen]),
         )
 
     def _page(self, index: int, facts: SceneFacts) -> _Seen:
-        return self._pages.page(index), UNKNOWN, self._spot(facts)
+        return _Seen(self._pages.page(index), UNKNOWN, self._spot(facts), self._unknown())
 
-    def _map(self, index: int, facts: SceneFacts) -> _Seen:
+    def _map(self, index: int, facts: SceneFacts, dice: np.random.Generator) -> _Seen:
         picture = self._scenes.picture(index, "grafted")
-        letters, tokens = (
-            np.full((self._side**2, count), UNKNOWN, np.int64)
-            for count in (LETTER_ROWS * LETTER_COLUMNS, TOKENS)
-        )
+        letters, tokens = self._unknown(LETTER_ROWS * LETTER_COLUMNS), self._unknown(TOKENS)
         # In the middle there is nothing to find.
-        centred = facts.at == (picture.width / 2, picture.height / 2)
+        centred = facts.is_centred(picture.width)
         place = UNKNOWN if centred else self._spot(facts)
-        return Page(self._pixels(picture), letters, tokens), place, UNKNOWN
+        asked = self._owned and (centred or dice.random() < _ANYWHERE)
+        owners = self._owners(facts) if asked else self._unknown()
+        return _Seen(Page(self._pixels(picture), letters, tokens), place, UNKNOWN, owners)
+
+    def _owners(self, facts: SceneFacts) -> npt.NDArray[np.int64]:
+        """1 on the patches of the name of the photo's street, 0 on those of other names."""
+        middles = (np.arange(self._side) + 0.5) * self._patch_px
+        owners = self._unknown().reshape(self._side, self._side)
+        for name in facts.names:
+            left, top, right, bottom = name.box
+            across = (middles > left - _REACH_PX[0]) & (middles < right + _REACH_PX[0])
+            down = (middles > top - _REACH_PX[1]) & (middles < bottom + _REACH_PX[1])
+            owners[np.ix_(down, across)] = name.name == facts.street
+        return owners.ravel()
+
+    def _unknown(self, *sizes: int) -> npt.NDArray[np.int64]:
+        return np.full((self._side**2, *sizes), UNKNOWN, np.int64)
 
     def _spot(self, facts: SceneFacts) -> int:
         """The patch of the map on which the photo was taken."""
@@ -156,7 +194,7 @@ def collate(glimpses: Sequence[Glimpse]) -> dict[str, Any]:
     """One batch: the fields of the glimpses one behind the other; no two cities share a road or a quarter."""
     batch = {
         name: torch.from_numpy(np.concatenate([getattr(glimpse, name) for glimpse in glimpses]))
-        for name in ("views", "maps", "attributes", "surfaces", "letters", "tokens", "places", "spots")
+        for name in _JOINED
     }
     for name in ("roads", "quarters"):
         groups = [getattr(glimpse, name) + 1000 * city for city, glimpse in enumerate(glimpses)]

@@ -1,26 +1,23 @@
 """Pre-training of a mini model on scenes of many cities: the tower reads, then sees; the model speaks."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-import numpy as np
 from torch import nn
 from torch.utils.data import Dataset
 
-from addressvlm.dataset.lessons import FIRST, LATER, lecture
-from addressvlm.dataset.scenes import Picture, Scenes
+from addressvlm.dataset.lessons import FIRST, LATER
+from addressvlm.dataset.scenes import Scenes
 from addressvlm.folders import fingerprint, open_step
 from addressvlm.model.backbone import MODEL, Backbone, build_backbone, load_backbone
-from addressvlm.model.conversation import Rounds, Turn, encode_conversation
 from addressvlm.model.lora import train_parts
-from addressvlm.training.batches import Key, Sample
 from addressvlm.training.batches import collate as collate_samples
 from addressvlm.training.glimpses import Glimpses
 from addressvlm.training.glimpses import collate as collate_glimpses
+from addressvlm.training.lectures import Everything, Lectures, Studies, collate_studies
 from addressvlm.training.loss import AnswerLoss
 from addressvlm.training.precision import computes_in_bf16
 from addressvlm.training.reading import Pages, Reading
@@ -30,6 +27,8 @@ from addressvlm.training.stages import Stage
 from addressvlm.training.train import carry_out
 from addressvlm.training.trainer import CHECKPOINTS, Collate
 from addressvlm.work import keep_freed_memory
+
+_ROADS_BESIDE = 12  # roads of a glimpse beside lectures: two scenes each, so 24 lectures
 
 
 def pretrain(stage: Stage, scenes: Path, start: str | Path, out: Path) -> dict[str, Any]:
@@ -62,43 +61,13 @@ def _learning(stage: Stage, backbone: Backbone, scenes: Scenes) -> tuple[nn.Modu
         glimpses = Glimpses(scenes, backbone, seed=stage.seed)
         seeing = Seeing(backbone, len(glimpses.vocabulary), bf16=bf16, seed=stage.seed)
         return seeing, glimpses, collate_glimpses
-    pictures = FIRST if stage.name == "speaking" else LATER
-    lectures = Lectures(scenes, backbone, seed=stage.seed, rounds=stage.rounds, pictures=pictures)
-    padded = partial(collate_samples, pad_id=backbone.tokenizer.pad_token_id)
-    return AnswerLoss(backbone.model, backbone.preprocessing, bf16=bf16), lectures, padded
-
-
-class Lectures(Dataset[Sample]):
-    """Every scene once an epoch, each time with other lessons. Keys are (epoch, index)."""
-
-    def __init__(
-        self,
-        scenes: Scenes,
-        backbone: Backbone,
-        *,
-        seed: int,
-        rounds: Rounds,
-        pictures: Mapping[Picture, float],
-    ):
-        self._rounds = rounds
-        self._pictures = pictures
-        self._scenes = scenes
-        self._backbone = backbone
-        self._seed = seed
-
-    def __len__(self) -> int:
-        return len(self._scenes)
-
-    def __getitem__(self, key: Key) -> Sample:
-        dice = np.random.default_rng((self._seed, *key))
-        facts = self._scenes.facts(key[1])
-        stranger = self._scenes.facts(int(dice.integers(len(self._scenes))))
-        others = [name.name for name in (*stranger.names, *stranger.page)]
-        size_px = self._backbone.preprocessing.size_px
-        drawn = lecture(facts, others, size_px, dice, self._pictures)
-        image = self._scenes.picture(key[1], drawn.picture)
-        turns = [Turn(lesson.question, lesson.answer) for lesson in drawn.lessons]
-        encoded = encode_conversation(
-            self._backbone.tokenizer, turns, image_tokens=self._backbone.image_tokens, rounds=self._rounds
-        )
-        return Sample(facts.place, encoded, self._backbone.preprocessing.pixels(image)[None])
+    pad_id = backbone.tokenizer.pad_token_id
+    answers = AnswerLoss(backbone.model, backbone.preprocessing, bf16=bf16)
+    syllabus = FIRST if stage.name == "speaking" else LATER
+    lectures = Lectures(scenes, backbone, seed=stage.seed, rounds=stage.rounds, syllabus=syllabus)
+    if stage.name == "speaking":
+        return answers, lectures, partial(collate_samples, pad_id=pad_id)
+    glimpses = Glimpses(scenes, backbone, seed=stage.seed, roads=_ROADS_BESIDE, owners=True)
+    seeing = Seeing(backbone, len(glimpses.vocabulary), bf16=bf16, seed=stage.seed)
+    studies = Studies(glimpses, lectures, seed=stage.seed)
+    return Everything(answers, seeing), studies, partial(collate_studies, pad_id=pad_id)

@@ -4,8 +4,9 @@ Labels are what the renderer knows for certain. Letters, as before, so that they
 of which wall, tree or paving each point of a view is; labels by patch teach faster than any for a whole
 picture. Roads and quarters: views of one road, or quarter, and its places seen from above lie together, those
 of others in the same city apart (contrastive, as CLIP; supervised as Khosla et al. 2020). Attributes: what
-walls, trees and cars there are. Places: where on the map a grafted photo was taken. The heads are thrown
-away afterwards.
+walls, trees and cars there are. Places: where on the map a grafted photo was taken. Where a glimpse has
+owners: which of the names on the map is that of the photo's street; and where in the picture each patch
+lies, which the language model needs and a tower that only reads forgets. The heads are thrown away.
 """
 
 import math
@@ -40,6 +41,7 @@ class Seeing(nn.Module):
             self.attributes = nn.Linear(width, attributes)
             self.road, self.quarter = nn.Linear(width, 128), nn.Linear(width, 128)
             self.road_above = nn.Linear(width, 128)
+            self.owner, self.position = nn.Linear(width, 1), nn.Linear(width, 2)
         self.parts: dict[str, float] = {}
 
     def forward(
@@ -54,6 +56,7 @@ class Seeing(nn.Module):
         tokens: torch.Tensor,
         places: torch.Tensor,
         spots: torch.Tensor,
+        owners: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         """`loss` of a batch of `collate`, one sum of all parts."""
         features = self.features(torch.cat([views, maps]))
@@ -75,8 +78,22 @@ class Seeing(nn.Module):
             "attributes": 5
             * functional.binary_cross_entropy_with_logits(self.attributes(pooled), attributes),
         }
+        if (owners != UNKNOWN).any():
+            losses |= {"owners": self._owners(read, owners), "positions": self._positions(read)}
         self.parts = {name: round(float(loss.detach()), 4) for name, loss in losses.items()}
         return {"loss": torch.stack(list(losses.values())).sum()}
+
+    def _owners(self, read: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
+        known = owners != UNKNOWN
+        logits = self.owner(read[known]).squeeze(-1)
+        return functional.binary_cross_entropy_with_logits(logits, owners[known].float())
+
+    def _positions(self, read: torch.Tensor) -> torch.Tensor:
+        """Squared error of where the patches say they lie, in sides of the picture, times five."""
+        side = math.isqrt(read.shape[1])
+        along = (torch.arange(side, device=read.device) + 0.5) / side
+        truth = torch.cartesian_prod(along, along)  # (patches, 2)
+        return 5 * functional.mse_loss(self.position(read), truth.expand(len(read), -1, -1))
 
     def _above(self, read: torch.Tensor, spots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Which maps have a spot, (k,), and the mean features of the patches around it, (k, width)."""

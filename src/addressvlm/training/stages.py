@@ -123,7 +123,8 @@ EVERYTHING = replace(
     name="everything",
     trains=("vision", "projector", "language"),
     learning_rate=5e-4,
-    num_train_epochs=6,
+    per_device_train_batch_size=1,  # a city: two scenes of twelve roads, with a lecture about each
+    num_train_epochs=3.75,
 )
 ALIGNMENT = Stage("alignment")
 LOCALIZATION = Stage("localization")

@@ -1,0 +1,112 @@
+"""What the language model is asked in pre-training: lectures about scenes, alone or beside glimpses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from addressvlm.dataset.lessons import Syllabus, lecture
+from addressvlm.dataset.scenes import Scenes
+from addressvlm.model.backbone import Backbone
+from addressvlm.model.conversation import Rounds, Turn, encode_conversation
+from addressvlm.training.batches import Key, Sample
+from addressvlm.training.batches import collate as collate_samples
+from addressvlm.training.glimpses import Glimpse, Glimpses
+from addressvlm.training.glimpses import collate as collate_glimpses
+from addressvlm.training.loss import AnswerLoss
+from addressvlm.training.seeing import Seeing
+
+
+class Lectures(Dataset[Sample]):
+    """Every scene once an epoch, each time with other lessons. Keys are (epoch, index)."""
+
+    def __init__(
+        self,
+        scenes: Scenes,
+        backbone: Backbone,
+        *,
+        seed: int,
+        rounds: Rounds,
+        syllabus: Syllabus,
+    ):
+        self._rounds = rounds
+        self._syllabus = syllabus
+        self._scenes = scenes
+        self._backbone = backbone
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return len(self._scenes)
+
+    def __getitem__(self, key: Key) -> Sample:
+        return self.about(key[1], np.random.default_rng((self._seed, *key)))
+
+    def about(self, scene: int, dice: np.random.Generator) -> Sample:
+        """A lecture about a scene."""
+        facts = self._scenes.facts(scene)
+        stranger = self._scenes.facts(int(dice.integers(len(self._scenes))))
+        others = [name.name for name in (*stranger.names, *stranger.page)]
+        size_px = self._backbone.preprocessing.size_px
+        drawn = lecture(facts, others, size_px, dice, self._syllabus)
+        image = self._scenes.picture(scene, drawn.picture)
+        turns = [Turn(lesson.question, lesson.answer) for lesson in drawn.lessons]
+        encoded = encode_conversation(
+            self._backbone.tokenizer, turns, image_tokens=self._backbone.image_tokens, rounds=self._rounds
+        )
+        return Sample(facts.place, encoded, self._backbone.preprocessing.pixels(image)[None])
+
+
+@dataclass(frozen=True)
+class Study:
+    """A glimpse of a city, and a lecture about each of its scenes."""
+
+    glimpse: Glimpse
+    lectures: Sequence[Sample]
+
+
+class Studies(Dataset[Study]):
+    """Studies of all cities; an epoch has about one lecture about every scene. Keys are (epoch, index)."""
+
+    def __init__(self, glimpses: Glimpses, lectures: Lectures, *, seed: int):
+        self._glimpses = glimpses
+        self._lectures = lectures
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return len(self._glimpses)
+
+    def __getitem__(self, key: Key) -> Study:
+        dice = np.random.default_rng((self._seed, *key, 1))
+        scenes, glimpse = self._glimpses.look(key)
+        return Study(glimpse, [self._lectures.about(scene, dice) for scene in scenes])
+
+
+def collate_studies(studies: Sequence[Study], *, pad_id: int) -> dict[str, Any]:
+    """One batch: that of the glimpses and that of the lectures."""
+    lectures = collate_samples([one for study in studies for one in study.lectures], pad_id=pad_id)
+    photos = lectures.pop("photos")
+    glimpses = collate_glimpses([study.glimpse for study in studies])
+    return {"glimpses": glimpses, "lectures": lectures, "photos": photos}
+
+
+class Everything(nn.Module):
+    """The loss of the answers and that of all that the tower has learned: what is not practised is forgotten.
+
+    `parts` are the losses of the last batch by name.
+    """
+
+    def __init__(self, answers: AnswerLoss, seeing: Seeing):
+        super().__init__()
+        self.answers = answers
+        self.seeing = seeing
+        self.parts: dict[str, float] = {}
+
+    def forward(self, glimpses: dict[str, Any], lectures: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """`loss` of a batch of `collate_studies`, the sum of both."""
+        answered, seen = self.answers(**lectures)["loss"], self.seeing(**glimpses)["loss"]
+        self.parts = {"answers": round(float(answered.detach()), 4), **self.seeing.parts}
+        return {"loss": answered + seen}
