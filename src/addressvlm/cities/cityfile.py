@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.geo.streets import clean_name
@@ -33,17 +34,26 @@ class CityFile:
     districts_admin_level: int | None = None
     district_aliases: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
+    track: Path | None = None
+    track_time_zone: str = "UTC"
+    track_clock_ahead_s: float = 0.0
+    track_gap_s: float = 30.0
+    track_headings: bool = True
+    track_camera_deg: float = 0.0
 
 
-PATHS = ("photos", "streets", "districts")
+PATHS = ("photos", "streets", "districts", "track")
 _TABLES = ("district_aliases", "columns")
-_FLAGS = ("images",)
+_FLAGS = ("images", "track_headings")
 _RANGES: dict[str, tuple[float, float]] = {
     "map_side_m": (40, 5000),
     "radius_m": (1, 500),
     "district_tolerance_m": (0, 5000),
     "photo_px": (64, 4096),
     "districts_admin_level": (1, 15),
+    "track_clock_ahead_s": (-1e9, 1e9),
+    "track_gap_s": (0, 86_400),
+    "track_camera_deg": (-360, 360),
 }
 _WHOLE = ("photo_px", "districts_admin_level")
 
@@ -91,6 +101,8 @@ def _checked(path: Path, key: str, value: Any) -> Any:
     text = _of_type(path, key, value, str, "text in quotes")
     if key in PATHS:
         return _existing(path, key, text)
+    if key == "track_time_zone":
+        return _time_zone(path, text)
     if key == "satellite":
         return _satellite(path, text)
     return clean_name(text) or _wrong(path, key, value, "not empty") if key == "name" else text
@@ -132,6 +144,14 @@ def _existing(path: Path, key: str, text: str) -> Path:
     if not target.exists():
         raise AddressVLMError(f"{path}: {key} = {text!r} is not there (looked for {target})")
     return target
+
+
+def _time_zone(path: Path, text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        _wrong(path, "track_time_zone", text, 'a time zone such as "Europe/Berlin" or "UTC"')
+    return text
 
 
 def _satellite(path: Path, text: str) -> str:

@@ -15,22 +15,19 @@ import pandas as pd
 
 from addressvlm.cities.city import TILES, About
 from addressvlm.cities.cityfile import PATHS, CityFile
-from addressvlm.cities.photocsv import photos_in_csv
-from addressvlm.cities.photojson import photos_in_json
-from addressvlm.cities.photos import Offer, copy_photo, located, photos_in_folder
+from addressvlm.cities.offering import offered, photo_table, placed
+from addressvlm.cities.photos import Offer, copy_photo
 from addressvlm.cities.source import Tile, Written
-from addressvlm.cities.vprnames import has_vpr_name, is_list_of_names, names_in_list, offer_of_name
-from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.folders import sha256, write_atomically
 from addressvlm.geo.places import LatLon, Projection
 from addressvlm.geo.reading import read_districts, read_streets
+from addressvlm.geo.tracks import gpx_files
 from addressvlm.imagery.frames import Frame
 from addressvlm.imagery.tiles import XYZTiles, tiles_covering
 
 # Tiles are kept that are fine enough for map pictures of these sizes.
 _MAP_PX = (336, 672)
 _TILE_ENDS = (".png", ".jpg", ".jpeg", ".webp")
-_PLACE_DECIMALS = 5  # degrees: photos within about a metre are at one location
 
 
 @dataclass(frozen=True)
@@ -86,11 +83,13 @@ class OwnSource:
     def config(self) -> dict[str, Any]:
         """All keys, with digests in place of paths; of photos and tiles, the digest of their list."""
         values = {key: value for key, value in asdict(self.file).items() if key not in (*PATHS, "satellite")}
+        track = self.file.track
         listed = [_listed(offer) for offer in self._offers]
         return {
             "source": "own",
             **values,
             "photos_sha256": _digest(listed),
+            "track_sha256": None if track is None else _digest([sha256(file) for file in gpx_files(track)]),
             "streets_sha256": sha256(self.file.streets),
             "districts_sha256": sha256(self.file.districts),
             "tiles_sha256": _digest(sorted(self._xyz.tiles)) if self._xyz else None,
@@ -120,26 +119,8 @@ class OwnSource:
         )
 
     def photos(self, workers: int | None) -> pd.DataFrame:
-        """The photos of the CSV or the folder; ids count them in their order."""
-        offers = self._offers
-        if self.file.photos.is_dir() and not _in_names(offers):
-            offers = located(offers, workers)
-        places = [offer.location or _rounded(offer) for offer in offers]
-        numbers = {place: number for number, place in enumerate(dict.fromkeys(places), start=1)}
-        return pd.DataFrame(
-            {
-                "photo": [f"p{number:06d}" for number in range(1, len(offers) + 1)],
-                "location": [f"l{numbers[place]:06d}" for place in places],
-                "source": [offer.source for offer in offers],
-                "lat": np.array([offer.lat for offer in offers], np.float64),
-                "lon": np.array([offer.lon for offer in offers], np.float64),
-                "heading_deg": np.array([offer.heading_deg for offer in offers], np.float64),
-                "pitch_deg": np.array([offer.pitch_deg for offer in offers], np.float64),
-                "time": [offer.time for offer in offers],
-                "reason": [offer.reason for offer in offers],
-                "path": [offer.path for offer in offers],
-            }
-        )
+        """The photos that the file names; ids count them in their order."""
+        return photo_table(placed(self.file, self._offers, workers))
 
     def tiles(self, photos: pd.DataFrame) -> dict[str, list[Tile]] | None:
         """Those of the user's tiles that the maps of the photos' locations need."""
@@ -153,37 +134,11 @@ class OwnSource:
 
     @cached_property
     def _offers(self) -> list[Offer]:
-        photos = self.file.photos
-        if photos.is_dir():
-            if self.file.columns or not self.file.images:
-                raise UsageError(
-                    f"photos = {photos.name!r} is a folder: columns and images = false are for a CSV"
-                )
-            found = photos_in_folder(photos)
-            return [offer_of_name(one.source, one.path) for one in found] if _in_names(found) else found
-        if is_list_of_names(photos):
-            if self.file.images:
-                raise UsageError(f"photos = {photos.name!r} lists names alone: set images = false")
-            return [offer_of_name(name) for name in names_in_list(photos)]
-        if photos.suffix.lower() in (".csv", ".tsv", ".txt"):
-            return photos_in_csv(photos, self.file.columns, images=self.file.images)
-        if photos.suffix.lower() in (".json", ".geojson"):
-            if self.file.columns:
-                raise UsageError(f"photos = {photos.name!r} is no CSV: columns are for a CSV")
-            return photos_in_json(photos, images=self.file.images)
-        raise AddressVLMError(
-            f"photos = {photos.name!r} is neither a folder nor a CSV (.csv, .tsv, .txt) nor JSON "
-            "(.json, .geojson)"
-        )
+        return offered(self.file)
 
     @cached_property
     def _xyz(self) -> XYZTiles | None:
         return None if self.file.satellite == "streets" else XYZTiles(self.file.satellite)
-
-
-def _in_names(offers: list[Offer]) -> bool:
-    """Whether the names of photos tell where they were taken; those of one data set all do."""
-    return bool(offers) and all(has_vpr_name(offer.source) for offer in offers)
 
 
 def _tiles_around(xyz: XYZTiles, places: pd.DataFrame, side_m: float) -> list[Tile]:
@@ -198,10 +153,6 @@ def _tiles_around(xyz: XYZTiles, places: pd.DataFrame, side_m: float) -> list[Ti
         frame = Frame(middle, wide_m, round(size_px * wide_m / side_m))
         tiles.update(tile for tile in tiles_covering(frame, xyz.zoom_for(frame)) if tile in xyz.tiles)
     return sorted(tiles)
-
-
-def _rounded(offer: Offer) -> tuple[float, float]:
-    return round(offer.lat, _PLACE_DECIMALS), round(offer.lon, _PLACE_DECIMALS)
 
 
 def _listed(offer: Offer) -> tuple[Any, ...]:

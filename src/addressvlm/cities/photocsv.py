@@ -20,28 +20,32 @@ SYNONYMS = {
 }
 
 
-def photos_in_csv(path: Path, columns: Mapping[str, str], *, images: bool = True) -> list[Offer]:
+def photos_in_csv(
+    path: Path, columns: Mapping[str, str], *, images: bool = True, places: bool = True
+) -> list[Offer]:
     """Every row of the CSV as an offer, in their order.
 
     `columns` says how the CSV calls our columns where it has names of its own; files are relative to the CSV.
-    With `images` false the rows are places without photos, and a column `file` is not needed.
+    With `images` false the rows are places without photos, and a column `file` is not needed; with `places`
+    false `lat` and `lon` are not needed, but a `time` that tells them.
     Raises `AddressVLMError` for a file that is not CSV in UTF-8, or lacks a column.
     """
     try:
-        return list(without_repeats(list(_rows(path, columns, images))))
+        needed = (*(("file",) if images else ()), *(("lat", "lon") if places else ("time",)))
+        return list(without_repeats(list(_rows(path, columns, images, needed))))
     except UnicodeDecodeError as error:
         raise AddressVLMError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     except (csv.Error, OSError) as error:
         raise AddressVLMError(f"{path} cannot be read as CSV: {error}") from error
 
 
-def _rows(path: Path, columns: Mapping[str, str], images: bool) -> Iterator[Offer]:
+def _rows(path: Path, columns: Mapping[str, str], images: bool, needed: Sequence[str]) -> Iterator[Offer]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         delimiter = max(",;\t", key=file.readline().count)
         file.seek(0)
         rows = csv.reader(file, delimiter=delimiter, strict=True)
         header = [name.strip() for name in next(rows, [])]
-        places = _places(path, header, columns, images)
+        places = _places(path, header, columns, needed)
         for row in rows:
             if row:
                 offer = offer_of_cells(
@@ -51,7 +55,9 @@ def _rows(path: Path, columns: Mapping[str, str], images: bool) -> Iterator[Offe
                 yield replace(offer, reason="its row has more cells than the header") if too_long else offer
 
 
-def _places(path: Path, header: Sequence[str], columns: Mapping[str, str], images: bool) -> dict[str, int]:
+def _places(
+    path: Path, header: Sequence[str], columns: Mapping[str, str], needed: Sequence[str]
+) -> dict[str, int]:
     """Where each of our columns stands in the CSV."""
     for ours, theirs in columns.items():
         if ours not in SYNONYMS:
@@ -65,7 +71,6 @@ def _places(path: Path, header: Sequence[str], columns: Mapping[str, str], image
         if any(name in lower for name in names)
     }
     places |= {ours: header.index(theirs) for ours, theirs in columns.items()}
-    needed = ("file", "lat", "lon") if images else ("lat", "lon")
     missing = [ours for ours in needed if ours not in places]
     if missing:
         raise AddressVLMError(

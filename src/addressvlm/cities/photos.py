@@ -18,13 +18,17 @@ _PHOTO_ENDS = {
     *(".heic", ".heif", ".avif", ".jp2", ".jxl", ".dng", ".cr2", ".nef", ".arw", ".raw"),
 }
 
+NO_GPS = "has no GPS position in its EXIF"
+
 
 @dataclass(frozen=True)
 class Offer:
     """One photo as it is offered; angles in degrees, NaN where unknown.
 
-    `source` is what the user calls it. Photos with one `location` were taken at one place; without one, equal
-    coordinates tell. `reason` says why the photo cannot be taken.
+    `source` is what the user calls it. Photos with one `location` were taken at one place; without one, their
+    coordinates tell. `projection` is what the user says of the picture's geometry; of a panorama that is cut,
+    `yaw_deg` is where a view looks from its middle. `district`, `street` and `split` are labels of the user,
+    instead of ours. `reason` says why the photo cannot be taken.
     """
 
     source: str
@@ -36,6 +40,11 @@ class Offer:
     time: str | None = None
     pitch_deg: float = math.nan
     reason: str = ""
+    projection: str = ""
+    yaw_deg: float = math.nan
+    district: str = ""
+    street: str = ""
+    split: str = ""
 
 
 def photos_in_folder(folder: Path) -> list[Offer]:
@@ -89,10 +98,11 @@ def _with_exif(offer: Offer) -> Offer:
         place = read_exif(offer.path)
     except AddressVLMError as error:
         return replace(offer, reason=_without_path(error, offer.path))
-    if place.point is None:
-        return replace(offer, reason="has no GPS position in its EXIF")
     heading_deg = math.nan if place.heading_deg is None else place.heading_deg
-    return replace(offer, lat=place.point.lat, lon=place.point.lon, heading_deg=heading_deg, time=place.time)
+    offer = replace(offer, heading_deg=heading_deg, time=place.time)
+    if place.point is None:
+        return replace(offer, reason=NO_GPS)
+    return replace(offer, lat=place.point.lat, lon=place.point.lon)
 
 
 def _without_path(error: AddressVLMError, path: Path) -> str:

@@ -30,7 +30,7 @@ def read_exif(path: Path) -> ExifPlace:
     `heading_deg` is GPSImgDirection in [0, 360), as written: clockwise from true north, or from magnetic
     north where GPSImgDirectionRef is "M" (the declination, a few degrees in most cities, is not corrected).
     The direction of movement (GPSTrack) is another thing and is not read. `time` is DateTimeOriginal in
-    ISO 8601, with its offset from UTC where the camera wrote one.
+    ISO 8601, with its part of a second and its offset from UTC where the camera wrote them.
 
     Broken EXIF gives None fields. Raises `AddressVLMError` only for what is no image (as `open_image`).
     """
@@ -69,8 +69,11 @@ def _time(camera: dict[int, Any]) -> str | None:
         taken = datetime.strptime(_text(camera.get(ExifTags.Base.DateTimeOriginal))[:19], "%Y:%m:%d %H:%M:%S")
     except ValueError:
         return None
+    part = _text(camera.get(ExifTags.Base.SubsecTimeOriginal))
     offset = _text(camera.get(ExifTags.Base.OffsetTimeOriginal))
-    return taken.isoformat() + (offset if _OFFSET.fullmatch(offset) else "")
+    # A part of a second is metres from a car; Python reads three digits of it, or six.
+    second = f".{part[:3]:0<3}" if part.isdecimal() and part.isascii() else ""
+    return taken.isoformat() + second + (offset if _OFFSET.fullmatch(offset) else "")
 
 
 def _number(value: Any) -> float | None:

@@ -1,0 +1,92 @@
+"""The photos that a `city.toml` names, in whatever form they come: found, placed, and as a table."""
+
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+
+from addressvlm.cities.cityfile import CityFile
+from addressvlm.cities.ontrack import Clock, placed_on_track
+from addressvlm.cities.photocsv import photos_in_csv
+from addressvlm.cities.photojson import photos_in_json
+from addressvlm.cities.photos import Offer, located, photos_in_folder
+from addressvlm.cities.vprnames import has_vpr_name, is_list_of_names, names_in_list, offer_of_name
+from addressvlm.errors import AddressVLMError, UsageError
+from addressvlm.geo.tracks import read_track
+
+_PLACE_DECIMALS = 5  # degrees: photos within about a metre are at one location
+
+
+def offered(file: CityFile) -> list[Offer]:
+    """Every photo that `photos` names, in their order; no photo is opened yet."""
+    photos = file.photos
+    if photos.is_dir():
+        return _in_folder(file)
+    if is_list_of_names(photos):
+        if file.images:
+            raise UsageError(f"photos = {photos.name!r} lists names alone: set images = false")
+        return [offer_of_name(name) for name in names_in_list(photos)]
+    if photos.suffix.lower() in (".csv", ".tsv", ".txt"):
+        return photos_in_csv(photos, file.columns, images=file.images, places=file.track is None)
+    if photos.suffix.lower() in (".json", ".geojson"):
+        if file.columns:
+            raise UsageError(f"photos = {photos.name!r} is no CSV: columns are for a CSV")
+        return photos_in_json(photos, images=file.images)
+    raise AddressVLMError(
+        f"photos = {photos.name!r} is neither a folder nor a CSV (.csv, .tsv, .txt) nor JSON "
+        "(.json, .geojson)"
+    )
+
+
+def placed(file: CityFile, offers: list[Offer], workers: int | None = None) -> list[Offer]:
+    """The offers with all that their files and the track tell of place, heading and time."""
+    if file.photos.is_dir() and not _in_names(offers):
+        offers = located(offers, workers)
+    if file.track is not None:
+        clock = Clock(ZoneInfo(file.track_time_zone), file.track_clock_ahead_s)
+        offers = placed_on_track(
+            offers,
+            read_track(file.track),
+            clock,
+            gap_s=file.track_gap_s,
+            camera_deg=file.track_camera_deg if file.track_headings else None,
+        )
+    return offers
+
+
+def photo_table(offers: list[Offer]) -> pd.DataFrame:
+    """The offers as rows (see `Source.photos`); ids count them in their order."""
+    places = [offer.location or _rounded(offer) for offer in offers]
+    numbers = {place: number for number, place in enumerate(dict.fromkeys(places), start=1)}
+    return pd.DataFrame(
+        {
+            "photo": [f"p{number:06d}" for number in range(1, len(offers) + 1)],
+            "location": [f"l{numbers[place]:06d}" for place in places],
+            "source": [offer.source for offer in offers],
+            "lat": np.array([offer.lat for offer in offers], np.float64),
+            "lon": np.array([offer.lon for offer in offers], np.float64),
+            "heading_deg": np.array([offer.heading_deg for offer in offers], np.float64),
+            "pitch_deg": np.array([offer.pitch_deg for offer in offers], np.float64),
+            "time": [offer.time for offer in offers],
+            "reason": [offer.reason for offer in offers],
+            "path": [offer.path for offer in offers],
+        }
+    )
+
+
+def _in_folder(file: CityFile) -> list[Offer]:
+    if file.columns or not file.images:
+        raise UsageError(
+            f"photos = {file.photos.name!r} is a folder: columns and images = false are for a CSV"
+        )
+    found = photos_in_folder(file.photos)
+    return [offer_of_name(one.source, one.path) for one in found] if _in_names(found) else found
+
+
+def _in_names(offers: list[Offer]) -> bool:
+    """Whether the names of photos tell where they were taken; those of one data set all do."""
+    return bool(offers) and all(has_vpr_name(offer.source) for offer in offers)
+
+
+def _rounded(offer: Offer) -> tuple[float, float]:
+    return round(offer.lat, _PLACE_DECIMALS), round(offer.lon, _PLACE_DECIMALS)
