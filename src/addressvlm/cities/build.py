@@ -23,6 +23,7 @@ from addressvlm.cities.city import (
     write_about,
 )
 from addressvlm.cities.cityfile import read_city_file
+from addressvlm.cities.duplicates import Picture, repeated
 from addressvlm.cities.own import OwnSource
 from addressvlm.cities.pictures import NOTES, write_pictures
 from addressvlm.cities.source import Source, Tile, Written
@@ -81,6 +82,10 @@ def _build(origin: Source, out: Path, workers: int | None) -> dict[str, Any]:
     photos, tiles = _with_imagery(origin, photos)
     written = write_pictures(origin.writer, _photo_files(origin, photos), tiles, out, workers)
     photos = _with_pictures(photos, written)
+    if not origin.repeats:
+        photos = _without_repeats(photos, written)
+        for file in photos["file"][photos["reason"] != ""].dropna():
+            (out / file).unlink(missing_ok=True)
     taken, rejected = photos[photos["reason"] == ""], photos[photos["reason"] != ""]
     write_list(out / REJECTED, rejected, {"file": "source", "reason": "reason"})
     if taken.empty:
@@ -167,6 +172,19 @@ def _with_pictures(photos: pd.DataFrame, written: Mapping[str, Written]) -> pd.D
     failed = [outcome.reason if outcome else "" for outcome in outcomes]
     reason = photos["reason"].where(photos["reason"] != "", failed)
     return photos.assign(file=file, scene=scene, reason=reason)
+
+
+def _without_repeats(photos: pd.DataFrame, written: Mapping[str, Written]) -> pd.DataFrame:
+    """The photos, those rejected whose picture was taken before."""
+    taken = photos[(photos["reason"] == "") & photos["file"].notna()]
+    pictures = [
+        Picture(row["source"], row["location"], written[row["file"]].sha256, written[row["file"]].likeness)
+        for row in taken[["source", "location", "file"]].to_dict("records")
+    ]
+    reasons = {taken.index[number]: reason for number, reason in repeated(pictures).items()}
+    return photos.assign(
+        reason=pd.Series(reasons, dtype=object).reindex(photos.index).fillna(photos["reason"])
+    )
 
 
 def _reject(photos: pd.DataFrame, which: pd.Series, reason: str) -> pd.DataFrame:

@@ -40,6 +40,11 @@ class CityFile:
     track_gap_s: float = 30.0
     track_headings: bool = True
     track_camera_deg: float = 0.0
+    panorama_views: int = 0
+    panorama_fov_deg: float = 90.0
+    panorama_pitch_deg: float = 0.0
+    place_m: float = 5.0
+    duplicates: str = "reject"
 
 
 PATHS = ("photos", "streets", "districts", "track")
@@ -54,8 +59,13 @@ _RANGES: dict[str, tuple[float, float]] = {
     "track_clock_ahead_s": (-1e9, 1e9),
     "track_gap_s": (0, 86_400),
     "track_camera_deg": (-360, 360),
+    "panorama_views": (0, 72),
+    "panorama_fov_deg": (10, 150),
+    "panorama_pitch_deg": (-90, 90),
+    "place_m": (0, 100),
 }
-_WHOLE = ("photo_px", "districts_admin_level")
+_WHOLE = ("photo_px", "districts_admin_level", "panorama_views")
+_CHOICES = {"duplicates": ("reject", "keep")}
 
 
 def read_city_file(path: Path, **overrides: Any) -> CityFile:
@@ -101,6 +111,8 @@ def _checked(path: Path, key: str, value: Any) -> Any:
     text = _of_type(path, key, value, str, "text in quotes")
     if key in PATHS:
         return _existing(path, key, text)
+    if key in _CHOICES and text not in _CHOICES[key]:
+        _wrong(path, key, value, " or ".join(f'"{choice}"' for choice in _CHOICES[key]))
     if key == "track_time_zone":
         return _time_zone(path, text)
     if key == "satellite":

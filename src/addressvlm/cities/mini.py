@@ -51,6 +51,7 @@ class MiniSource:
     photo_px: int
     district_tolerance_m: float = 50.0
     pictures: bool = True
+    repeats: bool = True  # an empty view may look like another, but no house stands in two places
 
     @property
     def about(self) -> About:

@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 
 from addressvlm.cities.cityfile import CityFile
+from addressvlm.cities.locations import locations_of
 from addressvlm.cities.ontrack import Clock, placed_on_track
+from addressvlm.cities.panoramas import Cut, cut_into_views
 from addressvlm.cities.photocsv import photos_in_csv
 from addressvlm.cities.photojson import photos_in_json
 from addressvlm.cities.photos import Offer, located, photos_in_folder
 from addressvlm.cities.vprnames import has_vpr_name, is_list_of_names, names_in_list, offer_of_name
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.geo.tracks import read_track
-
-_PLACE_DECIMALS = 5  # degrees: photos within about a metre are at one location
 
 
 def offered(file: CityFile) -> list[Offer]:
@@ -51,17 +51,20 @@ def placed(file: CityFile, offers: list[Offer], workers: int | None = None) -> l
             gap_s=file.track_gap_s,
             camera_deg=file.track_camera_deg if file.track_headings else None,
         )
-    return offers
+    return cut_into_views(offers, cut_of(file), workers) if file.panorama_views else offers
 
 
-def photo_table(offers: list[Offer]) -> pd.DataFrame:
+def cut_of(file: CityFile) -> Cut:
+    """How the file wants panoramas to be cut."""
+    return Cut(file.panorama_views, file.panorama_fov_deg, file.panorama_pitch_deg)
+
+
+def photo_table(offers: list[Offer], place_m: float) -> pd.DataFrame:
     """The offers as rows (see `Source.photos`); ids count them in their order."""
-    places = [offer.location or _rounded(offer) for offer in offers]
-    numbers = {place: number for number, place in enumerate(dict.fromkeys(places), start=1)}
     return pd.DataFrame(
         {
             "photo": [f"p{number:06d}" for number in range(1, len(offers) + 1)],
-            "location": [f"l{numbers[place]:06d}" for place in places],
+            "location": locations_of(offers, place_m),
             "source": [offer.source for offer in offers],
             "lat": np.array([offer.lat for offer in offers], np.float64),
             "lon": np.array([offer.lon for offer in offers], np.float64),
@@ -70,6 +73,7 @@ def photo_table(offers: list[Offer]) -> pd.DataFrame:
             "time": [offer.time for offer in offers],
             "reason": [offer.reason for offer in offers],
             "path": [offer.path for offer in offers],
+            "yaw_deg": np.array([offer.yaw_deg for offer in offers], np.float64),
         }
     )
 
@@ -86,7 +90,3 @@ def _in_folder(file: CityFile) -> list[Offer]:
 def _in_names(offers: list[Offer]) -> bool:
     """Whether the names of photos tell where they were taken; those of one data set all do."""
     return bool(offers) and all(has_vpr_name(offer.source) for offer in offers)
-
-
-def _rounded(offer: Offer) -> tuple[float, float]:
-    return round(offer.lat, _PLACE_DECIMALS), round(offer.lon, _PLACE_DECIMALS)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,17 +13,22 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from addressvlm.cities.city import TILES, About
 from addressvlm.cities.cityfile import PATHS, CityFile
-from addressvlm.cities.offering import offered, photo_table, placed
-from addressvlm.cities.photos import Offer, copy_photo
+from addressvlm.cities.offering import cut_of, offered, photo_table, placed
+from addressvlm.cities.panoramas import Cut, view_of
+from addressvlm.cities.photos import Offer, shrunk, without_path
 from addressvlm.cities.source import Tile, Written
+from addressvlm.errors import AddressVLMError
 from addressvlm.folders import sha256, write_atomically
 from addressvlm.geo.places import LatLon, Projection
 from addressvlm.geo.reading import read_districts, read_streets
 from addressvlm.geo.tracks import gpx_files
 from addressvlm.imagery.frames import Frame
+from addressvlm.imagery.likeness import likeness
+from addressvlm.imagery.opening import open_image, save_jpeg
 from addressvlm.imagery.tiles import XYZTiles, tiles_covering
 
 # Tiles are kept that are fine enough for map pictures of these sizes.
@@ -36,15 +42,26 @@ class OwnWriter:
 
     photo_px: int
     satellite: str
+    cut: Cut
 
     def photo(self, row: Mapping[str, Any], path: Path) -> Written:
-        """Copy the photo of a row, or say why that cannot be."""
-        return Written(reason=copy_photo(row["path"], path, self.photo_px))
+        """Copy the photo of a row, or cut its view out of the panorama; or say why that cannot be."""
+        try:
+            image = self._image(row["path"], row["yaw_deg"])
+        except AddressVLMError as error:
+            return Written(reason=without_path(error, row["path"]))
+        save_jpeg(image, path)
+        return Written(likeness=likeness(image))
 
     def tile(self, tile: Tile, path: Path) -> None:
         """Copy a tile."""
         with write_atomically(path, durable=False) as temporary:
             shutil.copyfile(XYZTiles(self.satellite).path(tile), temporary)
+
+    def _image(self, path: Path, yaw_deg: float) -> Image.Image:
+        if math.isnan(yaw_deg):
+            return shrunk(open_image(path), self.photo_px)
+        return view_of(path, yaw_deg, self.cut, self.photo_px)
 
 
 @dataclass(frozen=True)
@@ -101,9 +118,14 @@ class OwnSource:
         return self.file.images
 
     @property
+    def repeats(self) -> bool:
+        """The key `duplicates`."""
+        return self.file.duplicates == "keep"
+
+    @property
     def writer(self) -> OwnWriter:
         """Copies in any process."""
-        return OwnWriter(self.file.photo_px, self.file.satellite)
+        return OwnWriter(self.file.photo_px, self.file.satellite, cut_of(self.file))
 
     def streets(self) -> gpd.GeoDataFrame:
         """The streets of the file."""
@@ -120,7 +142,7 @@ class OwnSource:
 
     def photos(self, workers: int | None) -> pd.DataFrame:
         """The photos that the file names; ids count them in their order."""
-        return photo_table(placed(self.file, self._offers, workers))
+        return photo_table(placed(self.file, self._offers, workers), self.file.place_m)
 
     def tiles(self, photos: pd.DataFrame) -> dict[str, list[Tile]] | None:
         """Those of the user's tiles that the maps of the photos' locations need."""
@@ -158,7 +180,7 @@ def _tiles_around(xyz: XYZTiles, places: pd.DataFrame, side_m: float) -> list[Ti
 def _listed(offer: Offer) -> tuple[Any, ...]:
     """What decides the photo's bytes and row, without its path; of the file itself, the size must do."""
     size = offer.path.stat().st_size if offer.path and not offer.reason else None
-    place = (offer.lat, offer.lon, offer.heading_deg, offer.location, offer.time)
+    place = (offer.lat, offer.lon, offer.heading_deg, offer.location, offer.time, offer.projection)
     return offer.source, *place, offer.reason, size
 
 

@@ -1,4 +1,4 @@
-"""A CSV of photos: `file`, `lat`, `lon` and, where known, `heading`, `location` and `time`."""
+"""A CSV of photos: `file`, `lat`, `lon` and, where known, `heading`, `location`, `time`, `projection`."""
 
 import csv
 import math
@@ -16,6 +16,7 @@ SYNONYMS = {
     "lon": ("lon", "lng", "long", "longitude", "gps_longitude", "gpslongitude"),
     "heading": ("heading", "heading_deg", "bearing", "compass_angle", "compass", "azimuth"),
     "location": ("location", "location_id"),
+    "projection": ("projection", "projection_type", "camera_type", "is_pano"),
     "time": ("time", "timestamp", "datetime", "date_time", "captured_at", "datetime_local"),
 }
 
@@ -92,6 +93,7 @@ def offer_of_cells(source: str, folder: Path, cells: Mapping[str, str], images: 
         folder / name if images and name else None,
         location=cells.get("location", ""),
         time=cells.get("time") or None,
+        projection=cells.get("projection", ""),
     )
     try:
         lat, lon, heading = (_number(key, cells.get(key, "")) for key in ("lat", "lon", "heading"))

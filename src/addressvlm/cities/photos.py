@@ -9,7 +9,6 @@ from PIL import Image
 
 from addressvlm.errors import AddressVLMError
 from addressvlm.imagery.exif import read_exif
-from addressvlm.imagery.opening import open_image, save_jpeg
 from addressvlm.work import in_processes, track
 
 # What cameras and phones write; what is not JPEG, PNG or WebP inside is rejected with that reason.
@@ -71,16 +70,6 @@ def without_repeats(offers: list[Offer]) -> Iterator[Offer]:
             seen.add(file)
 
 
-def copy_photo(path: Path, target: Path, photo_px: int) -> str:
-    """Write the photo upright, without metadata, at most `photo_px` long; return "" or why that cannot be."""
-    try:
-        image = open_image(path)
-    except AddressVLMError as error:
-        return _without_path(error, path)
-    save_jpeg(shrunk(image, photo_px), target)
-    return ""
-
-
 def shrunk(image: Image.Image, longest_px: int) -> Image.Image:
     """The image with its longer side at most `longest_px`; a smaller one keeps its size."""
     image = image.copy()
@@ -97,7 +86,7 @@ def _with_exif(offer: Offer) -> Offer:
     try:
         place = read_exif(offer.path)
     except AddressVLMError as error:
-        return replace(offer, reason=_without_path(error, offer.path))
+        return replace(offer, reason=without_path(error, offer.path))
     heading_deg = math.nan if place.heading_deg is None else place.heading_deg
     offer = replace(offer, heading_deg=heading_deg, time=place.time)
     if place.point is None:
@@ -105,6 +94,6 @@ def _with_exif(offer: Offer) -> Offer:
     return replace(offer, lat=place.point.lat, lon=place.point.lon)
 
 
-def _without_path(error: AddressVLMError, path: Path) -> str:
+def without_path(error: AddressVLMError, path: Path) -> str:
     """What is wrong, without the path: a city may be shared, where the photos lay is nobody's business."""
     return str(error).replace(str(path), "").strip()

@@ -15,11 +15,15 @@ Tile = tuple[int, int, int]  # zoom, x, y
 
 @dataclass(frozen=True)
 class Written:
-    """What became of one picture: why it could not be written, or what is seen in it (None: unknown)."""
+    """What became of one picture: why it could not be written, or what is seen in it (None: unknown).
+
+    `likeness` is a fingerprint of how it looks, "" where there is none.
+    """
 
     reason: str = ""
     scene: str | None = None
     sha256: str = ""
+    likeness: str = ""
 
 
 class Writer(Protocol):
@@ -54,6 +58,10 @@ class Source(Protocol):
     @property
     def pictures(self) -> bool:
         """Whether the photos have pictures, or are but places."""
+
+    @property
+    def repeats(self) -> bool:
+        """Whether one picture may stand in the city several times."""
 
     @property
     def writer(self) -> Writer:

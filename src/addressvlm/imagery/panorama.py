@@ -109,7 +109,8 @@ def _interpolated(pixels: Pixels, column: Floats, row: Floats) -> Pixels:
     left %= width
     upper = pixels[top, left] * (1 - across) + pixels[top, right] * across
     lower = pixels[bottom, left] * (1 - across) + pixels[bottom, right] * across
-    return (upper * (1 - down) + lower * down + 0.5).astype(np.uint8)
+    colours: Pixels = (upper * (1 - down) + lower * down + 0.5).astype(np.uint8)
+    return colours
 
 
 def _gpano(xmp: str, name: str) -> str | None:
