@@ -24,6 +24,7 @@ from addressvlm.cities.city import (
 )
 from addressvlm.cities.cityfile import read_city_file
 from addressvlm.cities.duplicates import Picture, repeated
+from addressvlm.cities.labels import agreement, with_labels
 from addressvlm.cities.own import OwnSource
 from addressvlm.cities.pictures import NOTES, write_pictures
 from addressvlm.cities.source import Source, Tile, Written
@@ -104,6 +105,7 @@ def _build(origin: Source, out: Path, workers: int | None) -> dict[str, Any]:
         "districts": len(city_map.districts),
         "districts_with_photos": taken["district"].nunique(),
         "offered": len(photos),
+        **agreement(taken),
         "rejected": _counted(rejected),
         "left_out": {"streets": _dropped(streets), "districts": _dropped(districts)},
         "tiles": len(tiles),
@@ -127,6 +129,7 @@ def _with_addresses(origin: Source, city_map: StreetMap, photos: pd.DataFrame) -
     )
     addresses["reason"] = photos["reason"].where(~offered, addresses["reason"])
     photos = pd.concat([photos.drop(columns="reason"), addresses], axis=1)
+    photos = with_labels(city_map, photos, origin.label_aliases)
     limit_m = origin.about.map_side_m / 2
     astray = _from_the_others_m(city_map, photos) > limit_m
     return _reject(photos, astray, f"more than {limit_m:g} m from the other photos of its location")

@@ -45,10 +45,13 @@ class CityFile:
     panorama_pitch_deg: float = 0.0
     place_m: float = 5.0
     duplicates: str = "reject"
+    annotations: Mapping[str, Path] = field(default_factory=dict)
+    label_aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 PATHS = ("photos", "streets", "districts", "track")
-_TABLES = ("district_aliases", "columns")
+_TABLES = ("district_aliases", "columns", "label_aliases")
+SPLITS = ("train", "val", "test")
 _FLAGS = ("images", "track_headings")
 _RANGES: dict[str, tuple[float, float]] = {
     "map_side_m": (40, 5000),
@@ -106,6 +109,8 @@ def _checked(path: Path, key: str, value: Any) -> Any:
         return _of_type(path, key, value, bool, "true or false")
     if key in _TABLES:
         return _table(path, key, value)
+    if key == "annotations":
+        return _annotations(path, _table(path, key, value))
     if key == "levels":
         return _levels(path, value)
     text = _of_type(path, key, value, str, "text in quotes")
@@ -141,6 +146,18 @@ def _table(path: Path, key: str, value: Any) -> dict[str, str]:
     if not isinstance(value, Mapping) or not all(isinstance(item, str) for item in value.values()):
         _wrong(path, key, value, "a table of texts")
     return dict(value)
+
+
+def _annotations(path: Path, files: Mapping[str, str]) -> dict[str, Path]:
+    for split, name in files.items():
+        if split not in SPLITS:
+            _wrong(path, "annotations", split, f"a table of {', '.join(SPLITS)} and their files")
+        if not (path.parent / name).is_file():
+            raise AddressVLMError(
+                f"{path}: annotations of {split}, {name!r}, are not there (looked for {path.parent / name}); "
+                "docs/data-sets.md says where those of Pitts250k and SF-XL come from"
+            )
+    return {split: path.parent / name for split, name in files.items()}
 
 
 def _levels(path: Path, value: Any) -> tuple[str, str]:

@@ -1,10 +1,12 @@
 """The photos that a `city.toml` names, in whatever form they come: found, placed, and as a table."""
 
+from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 
+from addressvlm.cities.annotations import annotated
 from addressvlm.cities.cityfile import CityFile
 from addressvlm.cities.locations import locations_of
 from addressvlm.cities.ontrack import Clock, placed_on_track
@@ -12,13 +14,19 @@ from addressvlm.cities.panoramas import Cut, cut_into_views
 from addressvlm.cities.photocsv import photos_in_csv
 from addressvlm.cities.photojson import photos_in_json
 from addressvlm.cities.photos import Offer, located, photos_in_folder
+from addressvlm.cities.pitts import has_pitts_name, pitts_offers
 from addressvlm.cities.vprnames import has_vpr_name, is_list_of_names, names_in_list, offer_of_name
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.geo.tracks import read_track
 
 
 def offered(file: CityFile) -> list[Offer]:
-    """Every photo that `photos` names, in their order; no photo is opened yet."""
+    """Every photo that `photos` names, in their order, with its annotation; no photo is opened yet."""
+    offers = _found(file)
+    return annotated(offers, file.annotations) if file.annotations else offers
+
+
+def _found(file: CityFile) -> list[Offer]:
     photos = file.photos
     if photos.is_dir():
         return _in_folder(file)
@@ -40,7 +48,9 @@ def offered(file: CityFile) -> list[Offer]:
 
 def placed(file: CityFile, offers: list[Offer], workers: int | None = None) -> list[Offer]:
     """The offers with all that their files and the track tell of place, heading and time."""
-    if file.photos.is_dir() and not _in_names(offers):
+    if file.photos.is_dir() and not _all_named(
+        offers, lambda name: has_vpr_name(name) or has_pitts_name(name)
+    ):
         offers = located(offers, workers)
     if file.track is not None:
         clock = Clock(ZoneInfo(file.track_time_zone), file.track_clock_ahead_s)
@@ -73,6 +83,9 @@ def photo_table(offers: list[Offer], place_m: float) -> pd.DataFrame:
             "time": [offer.time for offer in offers],
             "reason": [offer.reason for offer in offers],
             "path": [offer.path for offer in offers],
+            "split": [offer.split or None for offer in offers],
+            "label_district": [offer.district for offer in offers],
+            "label_street": [offer.street for offer in offers],
             "yaw_deg": np.array([offer.yaw_deg for offer in offers], np.float64),
         }
     )
@@ -84,9 +97,11 @@ def _in_folder(file: CityFile) -> list[Offer]:
             f"photos = {file.photos.name!r} is a folder: columns and images = false are for a CSV"
         )
     found = photos_in_folder(file.photos)
-    return [offer_of_name(one.source, one.path) for one in found] if _in_names(found) else found
+    if _all_named(found, has_vpr_name):
+        return [offer_of_name(one.source, one.path) for one in found]
+    return pitts_offers(file.photos, found) if _all_named(found, has_pitts_name) else found
 
 
-def _in_names(offers: list[Offer]) -> bool:
-    """Whether the names of photos tell where they were taken; those of one data set all do."""
-    return bool(offers) and all(has_vpr_name(offer.source) for offer in offers)
+def _all_named(offers: list[Offer], like: Callable[[str], bool]) -> bool:
+    """Whether the names of photos are those of a data set that tells places by them: then all are."""
+    return bool(offers) and all(like(offer.source) for offer in offers)

@@ -99,7 +99,11 @@ class OwnSource:
     @cached_property
     def config(self) -> dict[str, Any]:
         """All keys, with digests in place of paths; of photos and tiles, the digest of their list."""
-        values = {key: value for key, value in asdict(self.file).items() if key not in (*PATHS, "satellite")}
+        values = {
+            key: value
+            for key, value in asdict(self.file).items()
+            if key not in (*PATHS, "satellite", "annotations")
+        }
         track = self.file.track
         listed = [_listed(offer) for offer in self._offers]
         return {
@@ -107,6 +111,7 @@ class OwnSource:
             **values,
             "photos_sha256": _digest(listed),
             "track_sha256": None if track is None else _digest([sha256(file) for file in gpx_files(track)]),
+            "annotations": {split: sha256(path) for split, path in self.file.annotations.items()},
             "streets_sha256": sha256(self.file.streets),
             "districts_sha256": sha256(self.file.districts),
             "tiles_sha256": _digest(sorted(self._xyz.tiles)) if self._xyz else None,
@@ -116,6 +121,11 @@ class OwnSource:
     def pictures(self) -> bool:
         """The key `images`."""
         return self.file.images
+
+    @property
+    def label_aliases(self) -> Mapping[str, str]:
+        """The key of that name."""
+        return self.file.label_aliases
 
     @property
     def repeats(self) -> bool:
@@ -180,7 +190,15 @@ def _tiles_around(xyz: XYZTiles, places: pd.DataFrame, side_m: float) -> list[Ti
 def _listed(offer: Offer) -> tuple[Any, ...]:
     """What decides the photo's bytes and row, without its path; of the file itself, the size must do."""
     size = offer.path.stat().st_size if offer.path and not offer.reason else None
-    place = (offer.lat, offer.lon, offer.heading_deg, offer.location, offer.time, offer.projection)
+    place = (
+        offer.lat,
+        offer.lon,
+        offer.heading_deg,
+        offer.location,
+        offer.time,
+        offer.projection,
+        offer.split,
+    )
     return offer.source, *place, offer.reason, size
 
 

@@ -1,4 +1,4 @@
-"""A CSV of photos: `file`, `lat`, `lon` and, where known, `heading`, `location`, `time`, `projection`."""
+"""A CSV of photos: `file`, `lat`, `lon` and, where known, `heading`, `location`, `time` and the like."""
 
 import csv
 import math
@@ -16,8 +16,14 @@ SYNONYMS = {
     "lon": ("lon", "lng", "long", "longitude", "gps_longitude", "gpslongitude"),
     "heading": ("heading", "heading_deg", "bearing", "compass_angle", "compass", "azimuth"),
     "location": ("location", "location_id"),
+    "split": ("split",),
     "projection": ("projection", "projection_type", "camera_type", "is_pano"),
     "time": ("time", "timestamp", "datetime", "date_time", "captured_at", "datetime_local"),
+}
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 
 
@@ -95,6 +101,10 @@ def offer_of_cells(source: str, folder: Path, cells: Mapping[str, str], images: 
         time=cells.get("time") or None,
         projection=cells.get("projection", ""),
     )
+    split = cells.get("split", "").lower()
+    if split and split not in SPLIT_WORDS:
+        return replace(offer, reason=f"split is neither train, val nor test: {split!r}")
+    offer = replace(offer, split=SPLIT_WORDS.get(split, ""))
     try:
         lat, lon, heading = (_number(key, cells.get(key, "")) for key in ("lat", "lon", "heading"))
     except ValueError as error:
