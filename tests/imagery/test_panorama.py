@@ -129,6 +129,12 @@ def test_a_photo_is_no_whole_sphere(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared sample data is not here")
+def test_a_real_panorama_tells_its_heading() -> None:
+    header = read_panorama_header(SHARED.parent / "exif_samples" / "adobe_coords.jpg")
+    assert (header.projection, header.heading_deg) == ("equirectangular", 176.3)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared sample data is not here")
 def test_views_of_real_panoramas_equal_those_cut_by_others() -> None:
     # Cut by the keepers of the sample at 70 degrees, looking 4 degrees up, 384 pixels wide.
     for path in sorted((SHARED / "views").glob("06129dab*_yaw???.jpg"))[::3]:

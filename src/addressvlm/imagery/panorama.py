@@ -5,7 +5,6 @@ the right, the top is straight up.
 """
 
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from PIL import Image
 
 from addressvlm.geo.places import Floats
 from addressvlm.imagery.opening import opened
+from addressvlm.imagery.xmp import xmp_number, xmp_text, xmp_value
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -43,19 +43,13 @@ def read_panorama_header(path: Path) -> PanoramaHeader:
     Raises `AddressVLMError` for what is no image (as `open_image`).
     """
     with opened(path) as image:
-        xmp = image.info.get("xmp", b"")
-        size = image.size
-    text = (xmp.encode() if isinstance(xmp, str) else bytes(xmp)).decode("utf-8", "replace")
-    heading = _gpano(text, "PoseHeadingDegrees")
-    try:
-        heading_deg = float(heading) % 360 if heading else math.nan
-    except ValueError:
-        heading_deg = math.nan
-    projection = _gpano(text, "ProjectionType")
+        xmp, (width, height) = xmp_text(image), image.size
+    heading_deg = xmp_number(xmp, "GPano:PoseHeadingDegrees")
     return PanoramaHeader(
-        *size,
-        projection.lower() if projection else None,
-        heading_deg if math.isfinite(heading_deg) else None,
+        width,
+        height,
+        xmp_value(xmp, "GPano:ProjectionType").lower() or None,
+        None if heading_deg is None else heading_deg % 360,
     )
 
 
@@ -111,12 +105,3 @@ def _interpolated(pixels: Pixels, column: Floats, row: Floats) -> Pixels:
     lower = pixels[bottom, left] * (1 - across) + pixels[bottom, right] * across
     colours: Pixels = (upper * (1 - down) + lower * down + 0.5).astype(np.uint8)
     return colours
-
-
-def _gpano(xmp: str, name: str) -> str | None:
-    """A value of the GPano namespace, written as an attribute or an element.
-
-    Searched for as text: an XML parser would open a door to files from anywhere, for two values.
-    """
-    found = re.search(rf"""GPano:{name}\s*(?:=\s*["']([^"'<>]*)["']|>([^<]*)<)""", xmp)
-    return (found[1] or found[2] or "").strip() or None if found else None
