@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from addressvlm.cities.photos import Offer
@@ -50,7 +50,7 @@ def photo_key(name: str) -> str:
     file name is two places; also for copies under `@` names. Other `@` names are unique and stand for
     themselves, wherever they lie. Anything else is named by its path under the folder of the photos.
     """
-    base = PurePosixPath(name).name
+    folder, _, base = name.rpartition("/")
     if has_pitts_name(base):
         return pitts_key(name)
     if not has_vpr_name(base):
@@ -59,7 +59,7 @@ def photo_key(name: str) -> str:
     original = f"{fields.get('pano_id', '')}_{fields.get('note', '')}.jpg"
     if not has_pitts_name(original):
         return base
-    query = "queries_real/" if "queries" in PurePosixPath(name).parts[:-1] else ""
+    query = "queries_real/" if "queries" in folder.split("/") else ""
     return pitts_key(f"{query}{original}")
 
 

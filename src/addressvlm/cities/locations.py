@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import product
 
 import numpy as np
 import pyproj
@@ -10,9 +11,7 @@ from addressvlm.cities.photos import Offer
 from addressvlm.geo.places import Floats
 
 _PLACE_DECIMALS = 5  # degrees: within about a metre
-_AROUND = [(x, y, z) for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1)]
-
-Cell = tuple[int, int, int]
+Cell = tuple[int, ...]
 
 
 def locations_of(offers: Sequence[Offer], place_m: float) -> list[str]:
@@ -53,16 +52,17 @@ def founders(points: Iterable[Sequence[float]], reach_m: float) -> list[int]:
     """
     cells: dict[Cell, list[tuple[int, Sequence[float]]]] = {}
     joined: list[int] = []
+    side_m = 2 * reach_m  # what is in reach lies in two cells on each axis
     for number, point in enumerate(points):
-        x, y, z = (math.floor(value / reach_m) for value in point)
+        low, high = ([math.floor((value + far) / side_m) for value in point] for far in (-reach_m, reach_m))
+        around = product(*({a, b} for a, b in zip(low, high, strict=True)))
         near = (
-            (math.dist(point, other), founder)
-            for dx, dy, dz in _AROUND
-            for founder, other in cells.get((x + dx, y + dy, z + dz), ())
+            (math.dist(point, other), founder) for cell in around for founder, other in cells.get(cell, ())
         )
         distance_m, founder = min(near, default=(math.inf, number))
         if distance_m > reach_m:
             founder = number
+            x, y, z = (math.floor(value / side_m) for value in point)
             cells.setdefault((x, y, z), []).append((number, point))
         joined.append(founder)
     return joined

@@ -12,7 +12,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pyproj
@@ -41,14 +41,14 @@ _QUERY = _Part("querylist.txt", "pittsburgh_query_1000_utm.mat", "Cq")
 
 def has_pitts_name(name: str) -> bool:
     """Whether a file is named as the images of Pitts250k are."""
-    return _NAME.fullmatch(PurePosixPath(name).name) is not None
+    return _NAME.fullmatch(name.rpartition("/")[2]) is not None
 
 
 def pitts_key(name: str) -> str:
     """What a path of Pitts250k says whatever it begins with: `queries_real/` or nothing, folder, file."""
-    path = PurePosixPath(name)
-    query = f"{_QUERIES}/" if _QUERIES in path.parts[:-1] else ""
-    return f"{query}{int(path.name[:6]) // 1000:03d}/{path.name}"
+    folder, _, file = name.rpartition("/")
+    query = f"{_QUERIES}/" if _QUERIES in folder.split("/") else ""
+    return f"{query}{int(file[:6]) // 1000:03d}/{file}"
 
 
 def pitts_offers(folder: Path, found: Sequence[Offer]) -> list[Offer]:
@@ -74,7 +74,7 @@ def pitts_offers(folder: Path, found: Sequence[Offer]) -> list[Offer]:
 
 
 def _in_turn(key: str) -> tuple[bool, int, int, int]:
-    found = _NAME.fullmatch(PurePosixPath(key).name)
+    found = _NAME.fullmatch(key.rpartition("/")[2])
     assert found, "only names of Pitts250k come here"
     number, pitch, yaw = (int(part) for part in found.groups())
     return key.startswith(_QUERIES), number, pitch, yaw
@@ -91,7 +91,7 @@ def _places(folder: Path, part: _Part) -> dict[str, tuple[float, float]]:
     to_degrees = pyproj.Transformer.from_crs(_UTM, "EPSG:4326", always_xy=True)
     lon, lat = to_degrees.transform(utm[0], utm[1])
     return {
-        pitts_key(PurePosixPath(name).name): (float(lat[number // views]), float(lon[number // views]))
+        pitts_key(name.rpartition("/")[2]): (float(lat[number // views]), float(lon[number // views]))
         for number, name in enumerate(names)
         if has_pitts_name(name)
     }
