@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from smalltown import picture, row
 
@@ -37,6 +37,7 @@ def test_pictures_without_likeness_are_judged_by_their_bytes_alone() -> None:
     assert repeated([Picture("a", "l1", "x", ""), Picture("b", "l2", "y", "")]) == {}
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     st.lists(
         st.tuples(

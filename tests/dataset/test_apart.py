@@ -45,7 +45,7 @@ def nearest_m(one: pd.DataFrame, other: pd.DataFrame) -> float:
     return float(np.sqrt((gaps**2).sum(axis=-1)).min() * 6_371_000)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=30)
 @given(
     points=st.lists(st.tuples(*[st.floats(0, 2000)] * 2), min_size=12, max_size=60),
     seed=st.integers(0, 1000),
