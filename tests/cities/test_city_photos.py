@@ -5,9 +5,17 @@ import pytest
 from PIL import ExifTags, Image
 from smalltown import picture, save_with_gps
 
-from addressvlm.cities.photos import Offer, copy_photo, located, photos_in_folder
+from addressvlm.cities.own import OwnWriter
+from addressvlm.cities.panoramas import Cut
+from addressvlm.cities.photos import Offer, located, photos_in_folder
 
 SPECIMENS = Path(__file__).resolve().parents[3] / "shared" / "data" / "exif_samples"
+
+
+def copied(path: Path, target: Path) -> str:
+    """Copy a photo at most 150 pixels long; returns why that cannot be."""
+    writer = OwnWriter(150, "streets", Cut(0))
+    return writer.photo({"path": path, "yaw_deg": math.nan}, target).reason
 
 
 def test_a_folder_offers_its_image_files_by_name(tmp_path: Path) -> None:
@@ -39,14 +47,14 @@ def test_copies_are_smaller_and_bare(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "me"
     picture(1, (300, 200)).save(tmp_path / "a.jpg", exif=exif)
-    assert copy_photo(tmp_path / "a.jpg", tmp_path / "b.jpg", 150) == ""
+    assert copied(tmp_path / "a.jpg", tmp_path / "b.jpg") == ""
     with Image.open(tmp_path / "b.jpg") as copy:
         assert (copy.size, dict(copy.getexif())) == ((150, 100), {})
 
 
 def test_small_photos_keep_their_size(tmp_path: Path) -> None:
     picture(1, (30, 20)).save(tmp_path / "a.png")
-    copy_photo(tmp_path / "a.png", tmp_path / "b.jpg", 150)
+    copied(tmp_path / "a.png", tmp_path / "b.jpg")
     with Image.open(tmp_path / "b.jpg") as copy:
         assert copy.size == (30, 20)
 
@@ -55,7 +63,7 @@ def test_turned_photos_are_copied_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     picture(1, (60, 40)).save(tmp_path / "a.jpg", exif=exif)
-    copy_photo(tmp_path / "a.jpg", tmp_path / "b.jpg", 150)
+    copied(tmp_path / "a.jpg", tmp_path / "b.jpg")
     with Image.open(tmp_path / "b.jpg") as copy:
         assert copy.size == (40, 60)
 

@@ -319,3 +319,27 @@ def test_an_incomplete_city_is_refused(own_town: Path, tmp_path: Path) -> None:
     with pytest.raises(AddressVLMError, match="is not complete"):
         build(own_town, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_photos_too_near_to_another_split_are_left_out_and_counted(own_town: Path, tmp_path: Path) -> None:
+    # Of each street the first two locations lie 44 m apart, all others 111 m.
+    def given(photos: pd.DataFrame) -> pd.DataFrame:
+        block = photos["location"].str[-1]
+        return photos.assign(
+            split=block.map({"0": "train", "1": "test", "2": "val", "3": "train", "4": "train"})
+        )
+
+    rewrite_photos(own_town, given)
+    summary = build(own_town, tmp_path / "out", split_by="given", apart_m=50.0)
+    assert summary["too_near_to_another_split"] == {"train": 4, "val": 0, "test": 0}
+    assert {split: part["photos"] for split, part in summary["splits"].items()} == {
+        "train": 8,
+        "val": 4,
+        "test": 4,
+    }
+    assert sorted(set(read_table(tmp_path / "out", "test")["location"].to_pylist())) == [
+        "1-1",
+        "2-1",
+        "3-1",
+        "4-1",
+    ]

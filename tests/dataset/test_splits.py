@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from addressvlm.dataset.apart import SPLITS
 from addressvlm.dataset.options import DatasetOptions
-from addressvlm.dataset.splits import SPLITS, split_locations, thin_out
+from addressvlm.dataset.splits import split_locations, thin_out
 from addressvlm.errors import AddressVLMError
 
 OPTIONS = DatasetOptions()

@@ -152,3 +152,25 @@ def test_real_specimens_are_read(shared: Path):
         pytest.approx(35.91252), pytest.approx(14.49881)
     )
     assert read_exif(folder / "empty_exif.jpg") == NOTHING
+
+
+XMP = '<x exif:GPSLatitude="{}" exif:GPSLongitude="34,22.91611E" exif:GPSImgDirection="1763/10"/>'
+
+
+@pytest.mark.parametrize(("angle", "lat"), [("0,4.21601S", -0.0702668), ("45,30,36N", 45.51)])
+def test_without_exif_the_place_of_the_xmp_counts(tmp_path: Path, angle: str, lat: float):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", xmp=XMP.format(angle).encode())
+    place = read_exif(tmp_path / "a.jpg")
+    assert place.point == LatLon(pytest.approx(lat), pytest.approx(34.3819352))
+    assert place.heading_deg == 176.3
+
+
+@pytest.mark.parametrize("angle", ["91,0.0N", "45,1.2.3N", "45,30E", "45.5", "x", ""])
+def test_a_place_that_cannot_be_is_none(tmp_path: Path, angle: str):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", xmp=XMP.format(angle).encode())
+    assert read_exif(tmp_path / "a.jpg") == NOTHING
+
+
+def test_parts_of_a_second_are_kept(photo: Photo):
+    camera = {ExifTags.Base.DateTimeOriginal: "2024:05:31 12:00:01", ExifTags.Base.SubsecTimeOriginal: "25"}
+    assert read_exif(photo(camera=camera)).time == "2024-05-31T12:00:01.250"

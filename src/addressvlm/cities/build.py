@@ -23,6 +23,8 @@ from addressvlm.cities.city import (
     write_about,
 )
 from addressvlm.cities.cityfile import read_city_file
+from addressvlm.cities.duplicates import Picture, repeated
+from addressvlm.cities.labels import agreement, with_labels
 from addressvlm.cities.own import OwnSource
 from addressvlm.cities.pictures import NOTES, write_pictures
 from addressvlm.cities.source import Source, Tile, Written
@@ -82,6 +84,10 @@ def _build(origin: Source, out: Path, workers: Workers) -> dict[str, Any]:
     photos, tiles = _with_imagery(origin, photos)
     written = write_pictures(origin.writer, _photo_files(origin, photos), tiles, out, workers)
     photos = _with_pictures(photos, written)
+    if not origin.repeats:
+        photos = _without_repeats(photos, written)
+        for file in photos["file"][photos["reason"] != ""].dropna():
+            (out / file).unlink(missing_ok=True)
     taken, rejected = photos[photos["reason"] == ""], photos[photos["reason"] != ""]
     write_list(out / REJECTED, rejected, {"file": "source", "reason": "reason"})
     if taken.empty:
@@ -100,6 +106,7 @@ def _build(origin: Source, out: Path, workers: Workers) -> dict[str, Any]:
         "districts": len(city_map.districts),
         "districts_with_photos": taken["district"].nunique(),
         "offered": len(photos),
+        **agreement(taken),
         "rejected": _counted(rejected),
         "left_out": {"streets": _dropped(streets), "districts": _dropped(districts)},
         "tiles": len(tiles),
@@ -123,6 +130,7 @@ def _with_addresses(origin: Source, city_map: StreetMap, photos: pd.DataFrame) -
     )
     addresses["reason"] = photos["reason"].where(~offered, addresses["reason"])
     photos = pd.concat([photos.drop(columns="reason"), addresses], axis=1)
+    photos = with_labels(city_map, photos, origin.label_aliases)
     limit_m = origin.about.map_side_m / 2
     astray = _from_the_others_m(city_map, photos) > limit_m
     return _reject(photos, astray, f"more than {limit_m:g} m from the other photos of its location")
@@ -168,6 +176,19 @@ def _with_pictures(photos: pd.DataFrame, written: Mapping[str, Written]) -> pd.D
     failed = [outcome.reason if outcome else "" for outcome in outcomes]
     reason = photos["reason"].where(photos["reason"] != "", failed)
     return photos.assign(file=file, scene=scene, reason=reason)
+
+
+def _without_repeats(photos: pd.DataFrame, written: Mapping[str, Written]) -> pd.DataFrame:
+    """The photos, those rejected whose picture was taken before."""
+    taken = photos[(photos["reason"] == "") & photos["file"].notna()]
+    pictures = [
+        Picture(row["source"], row["location"], written[row["file"]].sha256, written[row["file"]].likeness)
+        for row in taken[["source", "location", "file"]].to_dict("records")
+    ]
+    reasons = {taken.index[number]: reason for number, reason in repeated(pictures).items()}
+    return photos.assign(
+        reason=pd.Series(reasons, dtype=object).reindex(photos.index).fillna(photos["reason"])
+    )
 
 
 def _reject(photos: pd.DataFrame, which: pd.Series, reason: str) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.geo.streets import clean_name
@@ -33,19 +34,41 @@ class CityFile:
     districts_admin_level: int | None = None
     district_aliases: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
+    track: Path | None = None
+    track_time_zone: str = "UTC"
+    track_clock_ahead_s: float = 0.0
+    track_gap_s: float = 30.0
+    track_headings: bool = True
+    track_camera_deg: float = 0.0
+    panorama_views: int = 0
+    panorama_fov_deg: float = 90.0
+    panorama_pitch_deg: float = 0.0
+    place_m: float = 5.0
+    duplicates: str = "reject"
+    annotations: Mapping[str, Path] = field(default_factory=dict)
+    label_aliases: Mapping[str, str] = field(default_factory=dict)
 
 
-PATHS = ("photos", "streets", "districts")
-_TABLES = ("district_aliases", "columns")
-_FLAGS = ("images",)
+PATHS = ("photos", "streets", "districts", "track")
+_TABLES = ("district_aliases", "columns", "label_aliases")
+SPLITS = ("train", "val", "test")
+_FLAGS = ("images", "track_headings")
 _RANGES: dict[str, tuple[float, float]] = {
     "map_side_m": (40, 5000),
     "radius_m": (1, 500),
     "district_tolerance_m": (0, 5000),
     "photo_px": (64, 4096),
     "districts_admin_level": (1, 15),
+    "track_clock_ahead_s": (-1e9, 1e9),
+    "track_gap_s": (0, 86_400),
+    "track_camera_deg": (-360, 360),
+    "panorama_views": (0, 72),
+    "panorama_fov_deg": (10, 150),
+    "panorama_pitch_deg": (-90, 90),
+    "place_m": (0, 100),
 }
-_WHOLE = ("photo_px", "districts_admin_level")
+_WHOLE = ("photo_px", "districts_admin_level", "panorama_views")
+_CHOICES = {"duplicates": ("reject", "keep")}
 
 
 def read_city_file(path: Path, **overrides: Any) -> CityFile:
@@ -86,11 +109,17 @@ def _checked(path: Path, key: str, value: Any) -> Any:
         return _of_type(path, key, value, bool, "true or false")
     if key in _TABLES:
         return _table(path, key, value)
+    if key == "annotations":
+        return _annotations(path, _table(path, key, value))
     if key == "levels":
         return _levels(path, value)
     text = _of_type(path, key, value, str, "text in quotes")
     if key in PATHS:
         return _existing(path, key, text)
+    if key in _CHOICES and text not in _CHOICES[key]:
+        _wrong(path, key, value, " or ".join(f'"{choice}"' for choice in _CHOICES[key]))
+    if key == "track_time_zone":
+        return _time_zone(path, text)
     if key == "satellite":
         return _satellite(path, text)
     return clean_name(text) or _wrong(path, key, value, "not empty") if key == "name" else text
@@ -119,6 +148,18 @@ def _table(path: Path, key: str, value: Any) -> dict[str, str]:
     return dict(value)
 
 
+def _annotations(path: Path, files: Mapping[str, str]) -> dict[str, Path]:
+    for split, name in files.items():
+        if split not in SPLITS:
+            _wrong(path, "annotations", split, f"a table of {', '.join(SPLITS)} and their files")
+        if not (path.parent / name).is_file():
+            raise AddressVLMError(
+                f"{path}: annotations of {split}, {name!r}, are not there (looked for {path.parent / name}); "
+                "docs/data-sets.md says where those of Pitts250k and SF-XL come from"
+            )
+    return {split: path.parent / name for split, name in files.items()}
+
+
 def _levels(path: Path, value: Any) -> tuple[str, str]:
     names = tuple(value) if isinstance(value, list | tuple) else ()
     if len(names) != 2 or not all(isinstance(name, str) and clean_name(name) for name in names):
@@ -132,6 +173,14 @@ def _existing(path: Path, key: str, text: str) -> Path:
     if not target.exists():
         raise AddressVLMError(f"{path}: {key} = {text!r} is not there (looked for {target})")
     return target
+
+
+def _time_zone(path: Path, text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        _wrong(path, "track_time_zone", text, 'a time zone such as "Europe/Berlin" or "UTC"')
+    return text
 
 
 def _satellite(path: Path, text: str) -> str:

@@ -1,7 +1,7 @@
 """The mini city as a source: its photos and tiles are rendered instead of copied."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,8 @@ class MiniSource:
     photo_px: int
     district_tolerance_m: float = 50.0
     pictures: bool = True
+    label_aliases: Mapping[str, str] = field(default_factory=dict)
+    repeats: bool = True  # an empty view may look like another, but no house stands in two places
 
     @property
     def about(self) -> About:
@@ -87,7 +89,9 @@ class MiniSource:
     def photos(self, workers: Workers) -> pd.DataFrame:
         """The views, which nothing speaks against."""
         views: pd.DataFrame = self._city.views
-        return views.assign(source=views["photo"], time=None, reason="")
+        return views.assign(
+            source=views["photo"], time=None, split=None, label_district="", label_street="", reason=""
+        )
 
     def tiles(self, photos: pd.DataFrame) -> dict[str, list[Tile]]:
         """All tiles of the city for every location."""

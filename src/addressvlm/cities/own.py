@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,26 +13,28 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from addressvlm.cities.city import TILES, About
 from addressvlm.cities.cityfile import PATHS, CityFile
-from addressvlm.cities.photocsv import photos_in_csv
-from addressvlm.cities.photojson import photos_in_json
-from addressvlm.cities.photos import Offer, copy_photo, located, photos_in_folder
+from addressvlm.cities.offering import cut_of, offered, photo_table, placed
+from addressvlm.cities.panoramas import Cut, view_of
+from addressvlm.cities.photos import Offer, shrunk, without_path
 from addressvlm.cities.source import Tile, Written
-from addressvlm.cities.vprnames import has_vpr_name, is_list_of_names, names_in_list, offer_of_name
-from addressvlm.errors import AddressVLMError, UsageError
+from addressvlm.errors import AddressVLMError
 from addressvlm.folders import sha256, write_atomically
 from addressvlm.geo.places import LatLon, Projection
 from addressvlm.geo.reading import read_districts, read_streets
+from addressvlm.geo.tracks import gpx_files
 from addressvlm.imagery.frames import Frame
+from addressvlm.imagery.likeness import likeness
+from addressvlm.imagery.opening import open_image, save_jpeg
 from addressvlm.imagery.tiles import XYZTiles, tiles_covering
 from addressvlm.work import Workers
 
 # Tiles are kept that are fine enough for map pictures of these sizes.
 _MAP_PX = (336, 672)
 _TILE_ENDS = (".png", ".jpg", ".jpeg", ".webp")
-_PLACE_DECIMALS = 5  # degrees: photos within about a metre are at one location
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,26 @@ class OwnWriter:
 
     photo_px: int
     satellite: str
+    cut: Cut
 
     def photo(self, row: Mapping[str, Any], path: Path) -> Written:
-        """Copy the photo of a row, or say why that cannot be."""
-        return Written(reason=copy_photo(row["path"], path, self.photo_px))
+        """Copy the photo of a row, or cut its view out of the panorama; or say why that cannot be."""
+        try:
+            image = self._image(row["path"], row["yaw_deg"])
+        except AddressVLMError as error:
+            return Written(reason=without_path(error, row["path"]))
+        save_jpeg(image, path)
+        return Written(likeness=likeness(image))
 
     def tile(self, tile: Tile, path: Path) -> None:
         """Copy a tile."""
         with write_atomically(path, durable=False) as temporary:
             shutil.copyfile(XYZTiles(self.satellite).path(tile), temporary)
+
+    def _image(self, path: Path, yaw_deg: float) -> Image.Image:
+        if math.isnan(yaw_deg):
+            return shrunk(open_image(path), self.photo_px)
+        return view_of(path, yaw_deg, self.cut, self.photo_px)
 
 
 @dataclass(frozen=True)
@@ -86,12 +100,19 @@ class OwnSource:
     @cached_property
     def config(self) -> dict[str, Any]:
         """All keys, with digests in place of paths; of photos and tiles, the digest of their list."""
-        values = {key: value for key, value in asdict(self.file).items() if key not in (*PATHS, "satellite")}
+        values = {
+            key: value
+            for key, value in asdict(self.file).items()
+            if key not in (*PATHS, "satellite", "annotations")
+        }
+        track = self.file.track
         listed = [_listed(offer) for offer in self._offers]
         return {
             "source": "own",
             **values,
             "photos_sha256": _digest(listed),
+            "track_sha256": None if track is None else _digest([sha256(file) for file in gpx_files(track)]),
+            "annotations": {split: sha256(path) for split, path in self.file.annotations.items()},
             "streets_sha256": sha256(self.file.streets),
             "districts_sha256": sha256(self.file.districts),
             "tiles_sha256": _digest(sorted(self._xyz.tiles)) if self._xyz else None,
@@ -103,9 +124,19 @@ class OwnSource:
         return self.file.images
 
     @property
+    def label_aliases(self) -> Mapping[str, str]:
+        """The key of that name."""
+        return self.file.label_aliases
+
+    @property
+    def repeats(self) -> bool:
+        """The key `duplicates`."""
+        return self.file.duplicates == "keep"
+
+    @property
     def writer(self) -> OwnWriter:
         """Copies in any process."""
-        return OwnWriter(self.file.photo_px, self.file.satellite)
+        return OwnWriter(self.file.photo_px, self.file.satellite, cut_of(self.file))
 
     def streets(self) -> gpd.GeoDataFrame:
         """The streets of the file."""
@@ -121,26 +152,8 @@ class OwnSource:
         )
 
     def photos(self, workers: Workers) -> pd.DataFrame:
-        """The photos of the CSV or the folder; ids count them in their order."""
-        offers = self._offers
-        if self.file.photos.is_dir() and not _in_names(offers):
-            offers = located(offers, workers)
-        places = [offer.location or _rounded(offer) for offer in offers]
-        numbers = {place: number for number, place in enumerate(dict.fromkeys(places), start=1)}
-        return pd.DataFrame(
-            {
-                "photo": [f"p{number:06d}" for number in range(1, len(offers) + 1)],
-                "location": [f"l{numbers[place]:06d}" for place in places],
-                "source": [offer.source for offer in offers],
-                "lat": np.array([offer.lat for offer in offers], np.float64),
-                "lon": np.array([offer.lon for offer in offers], np.float64),
-                "heading_deg": np.array([offer.heading_deg for offer in offers], np.float64),
-                "pitch_deg": np.array([offer.pitch_deg for offer in offers], np.float64),
-                "time": [offer.time for offer in offers],
-                "reason": [offer.reason for offer in offers],
-                "path": [offer.path for offer in offers],
-            }
-        )
+        """The photos that the file names; ids count them in their order."""
+        return photo_table(placed(self.file, self._offers, workers), self.file.place_m)
 
     def tiles(self, photos: pd.DataFrame) -> dict[str, list[Tile]] | None:
         """Those of the user's tiles that the maps of the photos' locations need."""
@@ -154,37 +167,11 @@ class OwnSource:
 
     @cached_property
     def _offers(self) -> list[Offer]:
-        photos = self.file.photos
-        if photos.is_dir():
-            if self.file.columns or not self.file.images:
-                raise UsageError(
-                    f"photos = {photos.name!r} is a folder: columns and images = false are for a CSV"
-                )
-            found = photos_in_folder(photos)
-            return [offer_of_name(one.source, one.path) for one in found] if _in_names(found) else found
-        if is_list_of_names(photos):
-            if self.file.images:
-                raise UsageError(f"photos = {photos.name!r} lists names alone: set images = false")
-            return [offer_of_name(name) for name in names_in_list(photos)]
-        if photos.suffix.lower() in (".csv", ".tsv", ".txt"):
-            return photos_in_csv(photos, self.file.columns, images=self.file.images)
-        if photos.suffix.lower() in (".json", ".geojson"):
-            if self.file.columns:
-                raise UsageError(f"photos = {photos.name!r} is no CSV: columns are for a CSV")
-            return photos_in_json(photos, images=self.file.images)
-        raise AddressVLMError(
-            f"photos = {photos.name!r} is neither a folder nor a CSV (.csv, .tsv, .txt) nor JSON "
-            "(.json, .geojson)"
-        )
+        return offered(self.file)
 
     @cached_property
     def _xyz(self) -> XYZTiles | None:
         return None if self.file.satellite == "streets" else XYZTiles(self.file.satellite)
-
-
-def _in_names(offers: list[Offer]) -> bool:
-    """Whether the names of photos tell where they were taken; those of one data set all do."""
-    return bool(offers) and all(has_vpr_name(offer.source) for offer in offers)
 
 
 def _tiles_around(xyz: XYZTiles, places: pd.DataFrame, side_m: float) -> list[Tile]:
@@ -201,14 +188,18 @@ def _tiles_around(xyz: XYZTiles, places: pd.DataFrame, side_m: float) -> list[Ti
     return sorted(tiles)
 
 
-def _rounded(offer: Offer) -> tuple[float, float]:
-    return round(offer.lat, _PLACE_DECIMALS), round(offer.lon, _PLACE_DECIMALS)
-
-
 def _listed(offer: Offer) -> tuple[Any, ...]:
     """What decides the photo's bytes and row, without its path; of the file itself, the size must do."""
     size = offer.path.stat().st_size if offer.path and not offer.reason else None
-    place = (offer.lat, offer.lon, offer.heading_deg, offer.location, offer.time)
+    place = (
+        offer.lat,
+        offer.lon,
+        offer.heading_deg,
+        offer.location,
+        offer.time,
+        offer.projection,
+        offer.split,
+    )
     return offer.source, *place, offer.reason, size
 
 

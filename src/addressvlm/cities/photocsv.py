@@ -1,4 +1,4 @@
-"""A CSV of photos: `file`, `lat`, `lon` and, where known, `heading`, `location` and `time`."""
+"""A CSV of photos: `file`, `lat`, `lon` and, where known, `heading`, `location`, `time` and the like."""
 
 import csv
 import math
@@ -16,32 +16,43 @@ SYNONYMS = {
     "lon": ("lon", "lng", "long", "longitude", "gps_longitude", "gpslongitude"),
     "heading": ("heading", "heading_deg", "bearing", "compass_angle", "compass", "azimuth"),
     "location": ("location", "location_id"),
+    "split": ("split",),
+    "projection": ("projection", "projection_type", "camera_type", "is_pano"),
     "time": ("time", "timestamp", "datetime", "date_time", "captured_at", "datetime_local"),
+}
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 
 
-def photos_in_csv(path: Path, columns: Mapping[str, str], *, images: bool = True) -> list[Offer]:
+def photos_in_csv(
+    path: Path, columns: Mapping[str, str], *, images: bool = True, places: bool = True
+) -> list[Offer]:
     """Every row of the CSV as an offer, in their order.
 
     `columns` says how the CSV calls our columns where it has names of its own; files are relative to the CSV.
-    With `images` false the rows are places without photos, and a column `file` is not needed.
+    With `images` false the rows are places without photos, and a column `file` is not needed; with `places`
+    false `lat` and `lon` are not needed, but a `time` that tells them.
     Raises `AddressVLMError` for a file that is not CSV in UTF-8, or lacks a column.
     """
     try:
-        return list(without_repeats(list(_rows(path, columns, images))))
+        needed = (*(("file",) if images else ()), *(("lat", "lon") if places else ("time",)))
+        return list(without_repeats(list(_rows(path, columns, images, needed))))
     except UnicodeDecodeError as error:
         raise AddressVLMError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     except (csv.Error, OSError) as error:
         raise AddressVLMError(f"{path} cannot be read as CSV: {error}") from error
 
 
-def _rows(path: Path, columns: Mapping[str, str], images: bool) -> Iterator[Offer]:
+def _rows(path: Path, columns: Mapping[str, str], images: bool, needed: Sequence[str]) -> Iterator[Offer]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         delimiter = max(",;\t", key=file.readline().count)
         file.seek(0)
         rows = csv.reader(file, delimiter=delimiter, strict=True)
         header = [name.strip() for name in next(rows, [])]
-        places = _places(path, header, columns, images)
+        places = _places(path, header, columns, needed)
         for row in rows:
             if row:
                 offer = offer_of_cells(
@@ -51,7 +62,9 @@ def _rows(path: Path, columns: Mapping[str, str], images: bool) -> Iterator[Offe
                 yield replace(offer, reason="its row has more cells than the header") if too_long else offer
 
 
-def _places(path: Path, header: Sequence[str], columns: Mapping[str, str], images: bool) -> dict[str, int]:
+def _places(
+    path: Path, header: Sequence[str], columns: Mapping[str, str], needed: Sequence[str]
+) -> dict[str, int]:
     """Where each of our columns stands in the CSV."""
     for ours, theirs in columns.items():
         if ours not in SYNONYMS:
@@ -65,7 +78,6 @@ def _places(path: Path, header: Sequence[str], columns: Mapping[str, str], image
         if any(name in lower for name in names)
     }
     places |= {ours: header.index(theirs) for ours, theirs in columns.items()}
-    needed = ("file", "lat", "lon") if images else ("lat", "lon")
     missing = [ours for ours in needed if ours not in places]
     if missing:
         raise AddressVLMError(
@@ -87,7 +99,12 @@ def offer_of_cells(source: str, folder: Path, cells: Mapping[str, str], images: 
         folder / name if images and name else None,
         location=cells.get("location", ""),
         time=cells.get("time") or None,
+        projection=cells.get("projection", ""),
     )
+    split = cells.get("split", "").lower()
+    if split and split not in SPLIT_WORDS:
+        return replace(offer, reason=f"split is neither train, val nor test: {split!r}")
+    offer = replace(offer, split=SPLIT_WORDS.get(split, ""))
     try:
         lat, lon, heading = (_number(key, cells.get(key, "")) for key in ("lat", "lon", "heading"))
     except ValueError as error:

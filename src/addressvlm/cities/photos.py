@@ -9,7 +9,6 @@ from PIL import Image
 
 from addressvlm.errors import AddressVLMError
 from addressvlm.imagery.exif import read_exif
-from addressvlm.imagery.opening import open_image, save_jpeg
 from addressvlm.work import Workers, in_processes, track
 
 # What cameras and phones write; what is not JPEG, PNG or WebP inside is rejected with that reason.
@@ -18,13 +17,17 @@ _PHOTO_ENDS = {
     *(".heic", ".heif", ".avif", ".jp2", ".jxl", ".dng", ".cr2", ".nef", ".arw", ".raw"),
 }
 
+NO_GPS = "has no GPS position in its EXIF"
+
 
 @dataclass(frozen=True)
 class Offer:
     """One photo as it is offered; angles in degrees, NaN where unknown.
 
-    `source` is what the user calls it. Photos with one `location` were taken at one place; without one, equal
-    coordinates tell. `reason` says why the photo cannot be taken.
+    `source` is what the user calls it. Photos with one `location` were taken at one place; without one, their
+    coordinates tell. `projection` is what the user says of the picture's geometry; of a panorama that is cut,
+    `yaw_deg` is where a view looks from its middle. `district`, `street` and `split` are labels of the user,
+    instead of ours. `reason` says why the photo cannot be taken.
     """
 
     source: str
@@ -36,6 +39,11 @@ class Offer:
     time: str | None = None
     pitch_deg: float = math.nan
     reason: str = ""
+    projection: str = ""
+    yaw_deg: float = math.nan
+    district: str = ""
+    street: str = ""
+    split: str = ""
 
 
 def photos_in_folder(folder: Path) -> list[Offer]:
@@ -62,16 +70,6 @@ def without_repeats(offers: list[Offer]) -> Iterator[Offer]:
             seen.add(file)
 
 
-def copy_photo(path: Path, target: Path, photo_px: int) -> str:
-    """Write the photo upright, without metadata, at most `photo_px` long; return "" or why that cannot be."""
-    try:
-        image = open_image(path)
-    except AddressVLMError as error:
-        return _without_path(error, path)
-    save_jpeg(shrunk(image, photo_px), target)
-    return ""
-
-
 def shrunk(image: Image.Image, longest_px: int) -> Image.Image:
     """The image with its longer side at most `longest_px`; a smaller one keeps its size."""
     image = image.copy()
@@ -88,13 +86,14 @@ def _with_exif(offer: Offer) -> Offer:
     try:
         place = read_exif(offer.path)
     except AddressVLMError as error:
-        return replace(offer, reason=_without_path(error, offer.path))
-    if place.point is None:
-        return replace(offer, reason="has no GPS position in its EXIF")
+        return replace(offer, reason=without_path(error, offer.path))
     heading_deg = math.nan if place.heading_deg is None else place.heading_deg
-    return replace(offer, lat=place.point.lat, lon=place.point.lon, heading_deg=heading_deg, time=place.time)
+    offer = replace(offer, heading_deg=heading_deg, time=place.time)
+    if place.point is None:
+        return replace(offer, reason=NO_GPS)
+    return replace(offer, lat=place.point.lat, lon=place.point.lon)
 
 
-def _without_path(error: AddressVLMError, path: Path) -> str:
+def without_path(error: AddressVLMError, path: Path) -> str:
     """What is wrong, without the path: a city may be shared, where the photos lay is nobody's business."""
     return str(error).replace(str(path), "").strip()

@@ -16,11 +16,15 @@ Tile = tuple[int, int, int]  # zoom, x, y
 
 @dataclass(frozen=True)
 class Written:
-    """What became of one picture: why it could not be written, or what is seen in it (None: unknown)."""
+    """What became of one picture: why it could not be written, or what is seen in it (None: unknown).
+
+    `likeness` is a fingerprint of how it looks, "" where there is none.
+    """
 
     reason: str = ""
     scene: str | None = None
     sha256: str = ""
+    likeness: str = ""
 
 
 class Writer(Protocol):
@@ -57,6 +61,14 @@ class Source(Protocol):
         """Whether the photos have pictures, or are but places."""
 
     @property
+    def label_aliases(self) -> Mapping[str, str]:
+        """How the vectors call what labels of the user call otherwise."""
+
+    @property
+    def repeats(self) -> bool:
+        """Whether one picture may stand in the city several times."""
+
+    @property
     def writer(self) -> Writer:
         """What makes the pictures."""
 
@@ -70,8 +82,9 @@ class Source(Protocol):
         """Every photo offered.
 
         Columns: `photo` and `location` (ids), `source` (what the user calls it), `lat`, `lon`, `heading_deg`,
-        `pitch_deg` (degrees, NaN where unknown), `time` (or None), `reason` ("" or why it cannot be taken),
-        and whatever else the writer needs.
+        `pitch_deg` (degrees, NaN where unknown), `time` and `split` (or None), `label_district` and
+        `label_street` (addresses of the user, "" for none), `reason` ("" or why it cannot be taken), and
+        whatever else the writer needs.
         """
 
     def tiles(self, photos: pd.DataFrame) -> dict[str, list[Tile]] | None:

@@ -27,14 +27,18 @@ PHOTO_COLUMNS = {
     "runner_up": _TEXT,
     "margin_m": _NUMBER,
     "scene": _TEXT,
+    "split": _TEXT,
 }
 
 
 def write_photos(path: Path, photos: pd.DataFrame) -> None:
-    """Write the photos that were taken; what is missing becomes null."""
-    columns = [pa.array(photos[name], kind, from_pandas=True) for name, kind in PHOTO_COLUMNS.items()]
+    """Write the photos that were taken; what is missing becomes null, `split` is left out if all is."""
+    told = {
+        name: kind for name, kind in PHOTO_COLUMNS.items() if name != "split" or photos[name].notna().any()
+    }
+    columns = [pa.array(photos[name], kind, from_pandas=True) for name, kind in told.items()]
     with write_atomically(path) as temporary:
-        pq.write_table(pa.table(columns, pa.schema(PHOTO_COLUMNS)), temporary)
+        pq.write_table(pa.table(columns, pa.schema(told)), temporary)
 
 
 def write_places(path: Path, places: gpd.GeoDataFrame) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from addressvlm.cities.city import City, load_city
+from addressvlm.dataset.apart import SPLITS, apart
 from addressvlm.dataset.describing import Describe, rule_based_describe
 from addressvlm.dataset.gazetteer import GAZETTEER, gazetteer, write_gazetteer
 from addressvlm.dataset.localization import question_rows, training_rows, vocabulary
@@ -19,7 +20,7 @@ from addressvlm.dataset.options import DatasetOptions
 from addressvlm.dataset.pictures import PARTS, Part, Place, Task, make_pictures
 from addressvlm.dataset.questions import LEVELS, Vocabulary
 from addressvlm.dataset.seeds import generator
-from addressvlm.dataset.splits import SPLITS, split_locations, thin_out
+from addressvlm.dataset.splits import split_locations, thin_out
 from addressvlm.dataset.tables import SCHEMAS, table_path, write_table
 from addressvlm.errors import AddressVLMError
 from addressvlm.folders import fingerprint, open_step, sha256
@@ -54,7 +55,7 @@ def build_dataset(
     with open_step(out, "dataset", config) as step:
         summary = step.summary
         if summary is None:
-            photos = _split_photos(city, options)
+            photos, left_out = _split_photos(city, options)
             words = _vocabulary(city, photos["train"])
             photos["train"] = thin_out(photos["train"], options)
             parts = list(
@@ -62,22 +63,24 @@ def build_dataset(
                     Task(city_folder, mark, out, options, describe), _places(photos, options), workers
                 )
             )
-            summary = step.finish(_tables(city, out, options, _Made(photos, words, parts)))
+            summary = step.finish(_tables(city, out, options, _Made(photos, left_out, words, parts)))
         shutil.rmtree(out / PARTS, ignore_errors=True)
         return summary
 
 
 @dataclass(frozen=True)
 class _Made:
-    """What the tables are written from: photos by split, names for questions, what became of pictures."""
+    """What the tables are written from: photos by split, how many were too near to another split, names for
+    questions, what became of pictures."""
 
     photos: Mapping[str, pd.DataFrame]
+    left_out: Mapping[str, int]
     words: Vocabulary
     parts: list[Part]
 
 
-def _split_photos(city: City, options: DatasetOptions) -> dict[str, pd.DataFrame]:
-    """The city's photos by split, each sorted by photo."""
+def _split_photos(city: City, options: DatasetOptions) -> tuple[dict[str, pd.DataFrame], dict[str, int]]:
+    """The city's photos by split, each sorted by photo, and how many were left out to keep splits apart."""
     if city.photos["file"].isna().any():
         raise AddressVLMError(
             f"{city.name} has places but no photos: it was built with images = false; build it with photos"
@@ -91,7 +94,10 @@ def _split_photos(city: City, options: DatasetOptions) -> dict[str, pd.DataFrame
             )
     split = city.photos["location"].map(split_locations(city.photos, options))
     in_order = city.photos.sort_values("photo")
-    return {name: in_order[split == name].reset_index(drop=True) for name in SPLITS}
+    dealt = {name: in_order[split == name] for name in SPLITS}
+    kept = apart(dealt, options.apart_m)
+    photos: dict[str, pd.DataFrame] = {name: kept[name].reset_index(drop=True) for name in SPLITS}
+    return photos, {name: len(dealt[name]) - len(photos[name]) for name in SPLITS}
 
 
 def _vocabulary(city: City, training: pd.DataFrame) -> Vocabulary:
@@ -156,6 +162,7 @@ def _tables(city: City, out: Path, options: DatasetOptions, made: _Made) -> dict
         "alignment": {"samples": len(samples), "maps": len({sample["location"] for sample in samples})},
         "splits": {split: _split_summary(photos[split], counts[split]) for split in SPLITS},
         "dropped_no_judgments": {split: _dropped(photos[split], counts[split]) for split in ("val", "test")},
+        **({"too_near_to_another_split": dict(made.left_out)} if options.apart_m else {}),
         "skipped": {
             "photos": skipped,
             "maps": sorted({part.without_map for part in made.parts if part.without_map}),

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from addressvlm.errors import UsageError
 
 Variant = Literal["graft", "stitch", "pair"]
-SplitBy = Literal["location", "block", "time"]
+SplitBy = Literal["location", "block", "time", "cluster", "given"]
 NameStyle = Literal["auto", "along", "level"]
 Control = Literal["none", "unnamed", "blank", "elsewhere", "view", "shuffled"]
 
@@ -42,9 +42,13 @@ class DatasetOptions:
     split: tuple[float, float, float] = (0.7, 0.2, 0.1)
     """Shares of the locations that go to train, val and test."""
     split_by: SplitBy = "location"
-    """What is kept together: location, block (squares of block_m) or time (the oldest photos train)."""
+    """What is kept together: location, block (squares of block_m), time (the oldest photos train), cluster
+    (locations nearer than apart_m to each other, in chains) or given (the splits of the photos' source)."""
     block_m: float = 250.0
     """Side of the squares of split_by = block, in metres."""
+    apart_m: float = 0.0
+    """Photos of two splits are never nearer than this to each other, in metres: training photos that are
+    nearer to val or test are left out, and val photos that are nearer to test."""
     seed: int = 0
     """Decides the split, the names drawn, the wording and the order of questions."""
 
@@ -74,6 +78,7 @@ class DatasetOptions:
             "it must lie between 4 and 100",
         )
         _require(0 < self.block_m < float("inf"), "block_m", self.block_m, "it must be a length in metres")
+        _require(0 <= self.apart_m < float("inf"), "apart_m", self.apart_m, "it must be a length in metres")
         shares_fit = (
             len(self.split) == 3
             and self.split[0] > 0

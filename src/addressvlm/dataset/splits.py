@@ -7,18 +7,15 @@ each other.
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from addressvlm.dataset.apart import SPLITS, Split, chains
 from addressvlm.dataset.options import DatasetOptions
 from addressvlm.dataset.seeds import digest
 from addressvlm.errors import AddressVLMError
 from addressvlm.geo.places import LatLon, Projection
-
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 def split_locations(photos: pd.DataFrame, options: DatasetOptions) -> dict[str, Split]:
@@ -30,13 +27,18 @@ def split_locations(photos: pd.DataFrame, options: DatasetOptions) -> dict[str, 
 
     Raises `AddressVLMError` where there are too few locations or blocks, or a photo has no time to split by.
     """
+    if options.split_by == "given":
+        return _given(photos)
     groups = _groups(photos, options)
     wanted = sum(share > 0 for share in options.split)
     if len(groups) < wanted:
-        kept = "locations" if options.split_by != "block" else f"blocks of {options.block_m:g} m"
+        kept, remedy = {
+            "block": (f"blocks of {options.block_m:g} m", " or lower `block_m`"),
+            "cluster": (f"clusters {options.apart_m:g} m apart", ", lower `apart_m` or split by block"),
+        }.get(options.split_by, ("locations", ""))
         raise AddressVLMError(
             f"the photos lie at {len(groups)} {kept}, too few for {wanted} splits; "
-            "add photos of other places" + (" or lower `block_m`" if options.split_by == "block" else "")
+            f"add photos of other places{remedy}"
         )
     dealt = {
         location: split
@@ -82,6 +84,31 @@ def _groups(photos: pd.DataFrame, options: DatasetOptions) -> list[list[str]]:
             return _blocks(photos, options.block_m, options.seed)
         case "time":
             return _by_time(photos)
+        case "cluster":
+            clusters = chains(photos, options.apart_m)
+            return sorted(clusters, key=lambda names: digest(options.seed, "cluster", names[0]))
+        case "given":
+            raise AssertionError("splits that are given are not dealt")
+
+
+def _given(photos: pd.DataFrame) -> dict[str, Split]:
+    """The splits that the source of the photos names; a location cannot be in two."""
+    if "split" not in photos or photos["split"].isna().any():
+        bare = photos if "split" not in photos else photos[photos["split"].isna()]
+        raise AddressVLMError(
+            f"{len(bare)} of {len(photos)} photos have no split given, the first is {bare['photo'].iloc[0]}; "
+            "name it in the CSV or bring annotations, or split by location or block"
+        )
+    splits = photos.groupby("location")["split"].agg(["min", "max"])
+    mixed = splits[splits["min"] != splits["max"]]
+    if len(mixed):
+        raise AddressVLMError(
+            f"{len(mixed)} locations are in two of the splits given, the first is {mixed.index[0]}; "
+            "give their photos one split, or lower `place_m` of the city"
+        )
+    if not (splits["min"] == "train").any():
+        raise AddressVLMError("the splits given have no training photo")
+    return {str(location): split for location, split in splits["min"].sort_index().items()}
 
 
 def _blocks(photos: pd.DataFrame, block_m: float, seed: int) -> list[list[str]]:

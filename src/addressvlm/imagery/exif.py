@@ -11,6 +11,7 @@ from PIL import ExifTags
 
 from addressvlm.geo.places import LatLon
 from addressvlm.imagery.opening import exif_tags, opened
+from addressvlm.imagery.xmp import xmp_degrees, xmp_number, xmp_text
 
 _OFFSET = re.compile(r"[+-]\d\d:\d\d")
 
@@ -30,19 +31,32 @@ def read_exif(path: Path) -> ExifPlace:
     `heading_deg` is GPSImgDirection in [0, 360), as written: clockwise from true north, or from magnetic
     north where GPSImgDirectionRef is "M" (the declination, a few degrees in most cities, is not corrected).
     The direction of movement (GPSTrack) is another thing and is not read. `time` is DateTimeOriginal in
-    ISO 8601, with its offset from UTC where the camera wrote one.
+    ISO 8601, with its part of a second and its offset from UTC where the camera wrote them.
 
-    Broken EXIF gives None fields. Raises `AddressVLMError` only for what is no image (as `open_image`).
+    Where EXIF has no position, that of the XMP counts. Broken EXIF gives None fields. Raises
+    `AddressVLMError` only for what is no image (as `open_image`).
     """
     with opened(path) as image:
         gps = exif_tags(image, ExifTags.IFD.GPSInfo)
         camera = exif_tags(image, ExifTags.IFD.Exif)
-    return ExifPlace(_point(gps), _heading(gps), _time(camera))
+        xmp = xmp_text(image)
+    point, heading_deg = _point(gps), _heading(gps)
+    if point is None:  # some editors keep the place in the XMP alone
+        point = _point_of_xmp(xmp)
+        if point is not None and heading_deg is None:
+            heading_deg = _compass(xmp_number(xmp, "exif:GPSImgDirection"))
+    return ExifPlace(point, heading_deg, _time(camera))
 
 
 def _point(gps: dict[int, Any]) -> LatLon | None:
     lat = _degrees(gps.get(ExifTags.GPS.GPSLatitude), gps.get(ExifTags.GPS.GPSLatitudeRef), "NS", 90)
     lon = _degrees(gps.get(ExifTags.GPS.GPSLongitude), gps.get(ExifTags.GPS.GPSLongitudeRef), "EW", 180)
+    return None if lat is None or lon is None else LatLon(lat, lon)
+
+
+def _point_of_xmp(xmp: str) -> LatLon | None:
+    lat = xmp_degrees(xmp, "exif:GPSLatitude", "NS")
+    lon = xmp_degrees(xmp, "exif:GPSLongitude", "EW")
     return None if lat is None or lon is None else LatLon(lat, lon)
 
 
@@ -60,7 +74,10 @@ def _degrees(angle: Any, hemisphere: Any, hemispheres: str, limit: float) -> flo
 
 
 def _heading(gps: dict[int, Any]) -> float | None:
-    heading = _number(gps.get(ExifTags.GPS.GPSImgDirection))
+    return _compass(_number(gps.get(ExifTags.GPS.GPSImgDirection)))
+
+
+def _compass(heading: float | None) -> float | None:
     return heading % 360 if heading is not None and 0 <= heading <= 360 else None
 
 
@@ -69,8 +86,11 @@ def _time(camera: dict[int, Any]) -> str | None:
         taken = datetime.strptime(_text(camera.get(ExifTags.Base.DateTimeOriginal))[:19], "%Y:%m:%d %H:%M:%S")
     except ValueError:
         return None
+    part = _text(camera.get(ExifTags.Base.SubsecTimeOriginal))
     offset = _text(camera.get(ExifTags.Base.OffsetTimeOriginal))
-    return taken.isoformat() + (offset if _OFFSET.fullmatch(offset) else "")
+    # A part of a second is metres from a car; Python reads three digits of it, or six.
+    second = f".{part[:3]:0<3}" if part.isdecimal() and part.isascii() else ""
+    return taken.isoformat() + second + (offset if _OFFSET.fullmatch(offset) else "")
 
 
 def _number(value: Any) -> float | None:
