@@ -83,6 +83,8 @@ def test_what_is_no_toml_says_where(tmp_path: Path) -> None:
         ('levels = ["street", "street"]', "levels is two different names"),
         ('satellite = "tiles/{z}/{x}.png"', 'a path with {z}, {x} and {y}, or "streets"'),
         ('satellite = "https://t.example/{z}/{x}/{y}.png"', "nothing is fetched"),
+        ('street_language = "xx"', "no abbreviations of the language 'xx'; there are en, de"),
+        ("districts_from_points_m = 5", "districts_from_points_m is a number from 10 to 20000, not 5"),
         ("attribution = 7", "attribution is text in quotes, not 7"),
         ('district_aliases = ["West"]', "district_aliases is a table of texts"),
     ],

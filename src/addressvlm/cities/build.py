@@ -17,6 +17,7 @@ from addressvlm.cities.city import (
     IMAGES,
     PHOTOS,
     REJECTED,
+    SPELLINGS,
     STREETS,
     TAKEN,
     TILES,
@@ -29,10 +30,11 @@ from addressvlm.cities.source import Source, Tile, Written
 from addressvlm.cities.tables import write_list, write_photos, write_places
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.folders import open_step, sha256
+from addressvlm.geo.coverage import coverage
 from addressvlm.geo.geocoding import reverse_geocode
-from addressvlm.geo.streets import StreetMap, street_map
+from addressvlm.geo.streets import StreetMap, joined_spellings, street_map
 
-_FILES = (CITY, PHOTOS, STREETS, DISTRICTS, TAKEN, REJECTED)
+_FILES = (CITY, PHOTOS, STREETS, DISTRICTS, SPELLINGS, TAKEN, REJECTED)
 
 
 def build_city(
@@ -76,7 +78,9 @@ def open_source(source: str | Path, out: Path, **wishes: Any) -> Source:
 
 def _build(origin: Source, out: Path, workers: int | None) -> dict[str, Any]:
     streets, districts = origin.streets(), origin.districts()
-    city_map = street_map(streets, districts)
+    language = origin.street_language
+    city_map = street_map(streets, districts, language=language)
+    spellings = joined_spellings(streets["name"], language=language)
     photos = _with_addresses(origin, city_map, origin.photos(workers))
     photos, tiles = _with_imagery(origin, photos)
     written = write_pictures(origin.writer, _photo_files(origin, photos), tiles, out, workers)
@@ -90,6 +94,10 @@ def _build(origin: Source, out: Path, workers: int | None) -> dict[str, Any]:
     write_photos(out / PHOTOS, taken)
     write_places(out / STREETS, city_map.streets)
     write_places(out / DISTRICTS, city_map.districts)
+    columns = ("name", "spelling", "pieces")
+    write_list(
+        out / SPELLINGS, pd.DataFrame(spellings, columns=columns), {column: column for column in columns}
+    )
     return {
         "name": origin.about.name,
         "photos": len(taken),
@@ -101,6 +109,8 @@ def _build(origin: Source, out: Path, workers: int | None) -> dict[str, Any]:
         "offered": len(photos),
         "rejected": _counted(rejected),
         "left_out": {"streets": _dropped(streets), "districts": _dropped(districts)},
+        "other_spellings": len(spellings),
+        "district_coverage": coverage(city_map),
         "tiles": len(tiles),
         "sha256": {
             **{name: sha256(out / name) for name in _FILES},

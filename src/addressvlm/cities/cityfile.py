@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from addressvlm.errors import AddressVLMError, UsageError
+from addressvlm.geo.naming import checked_language
 from addressvlm.geo.streets import clean_name
 
 
@@ -31,6 +32,8 @@ class CityFile:
     streets_name_field: str | None = None
     districts_name_field: str | None = None
     districts_admin_level: int | None = None
+    districts_from_points_m: float | None = None
+    street_language: str | None = None
     district_aliases: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
 
@@ -44,6 +47,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "district_tolerance_m": (0, 5000),
     "photo_px": (64, 4096),
     "districts_admin_level": (1, 15),
+    "districts_from_points_m": (10, 20_000),
 }
 _WHOLE = ("photo_px", "districts_admin_level")
 
@@ -91,6 +95,8 @@ def _checked(path: Path, key: str, value: Any) -> Any:
     text = _of_type(path, key, value, str, "text in quotes")
     if key in PATHS:
         return _existing(path, key, text)
+    if key == "street_language":
+        return checked_language(text)
     if key == "satellite":
         return _satellite(path, text)
     return clean_name(text) or _wrong(path, key, value, "not empty") if key == "name" else text

@@ -50,6 +50,7 @@ class MiniSource:
     radius_m: float
     photo_px: int
     district_tolerance_m: float = 50.0
+    street_language: str | None = "en"
     pictures: bool = True
 
     @property

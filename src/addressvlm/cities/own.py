@@ -82,6 +82,11 @@ class OwnSource:
         """The key of that name."""
         return self.file.district_tolerance_m
 
+    @property
+    def street_language(self) -> str | None:
+        """The key of that name."""
+        return self.file.street_language
+
     @cached_property
     def config(self) -> dict[str, Any]:
         """All keys, with digests in place of paths; of photos and tiles, the digest of their list."""
@@ -117,6 +122,7 @@ class OwnSource:
             name_field=self.file.districts_name_field,
             aliases=self.file.district_aliases,
             admin_level=self.file.districts_admin_level,
+            from_points_m=self.file.districts_from_points_m,
         )
 
     def photos(self, workers: int | None) -> pd.DataFrame:

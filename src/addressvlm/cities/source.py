@@ -52,6 +52,10 @@ class Source(Protocol):
         """How far outside of a district a photo may be."""
 
     @property
+    def street_language(self) -> str | None:
+        """The language of the abbreviations in street names; None to find it from the names."""
+
+    @property
     def pictures(self) -> bool:
         """Whether the photos have pictures, or are but places."""
 
