@@ -81,7 +81,7 @@ def test_what_is_no_toml_says_where(tmp_path: Path) -> None:
         ('images = "no"', "images is true or false"),
         ('levels = ["street"]', "levels is two names"),
         ('levels = ["street", "street"]', "levels is two different names"),
-        ('satellite = "tiles/{z}/{x}.png"', 'a path with {z}, {x} and {y}, or "streets"'),
+        ('satellite = "tiles/{z}/{x}.png"', "satellite is a path with {z}, {x} and {y}, an .mbtiles"),
         ('satellite = "https://t.example/{z}/{x}/{y}.png"', "nothing is fetched"),
         ('street_language = "xx"', "no abbreviations of the language 'xx'; there are en, de"),
         ("districts_from_points_m = 5", "districts_from_points_m is a number from 10 to 20000, not 5"),

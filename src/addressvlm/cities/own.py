@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -18,18 +17,25 @@ from addressvlm.cities.cityfile import PATHS, CityFile
 from addressvlm.cities.photocsv import photos_in_csv
 from addressvlm.cities.photojson import photos_in_json
 from addressvlm.cities.photos import Offer, copy_photo, located, photos_in_folder
-from addressvlm.cities.source import Tile, Written
+from addressvlm.cities.source import Around, Written
 from addressvlm.cities.vprnames import has_vpr_name, is_list_of_names, names_in_list, offer_of_name
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.folders import sha256, write_atomically
 from addressvlm.geo.places import LatLon, Projection
 from addressvlm.geo.reading import read_districts, read_streets
 from addressvlm.imagery.frames import Frame
-from addressvlm.imagery.tiles import XYZTiles, tiles_covering
+from addressvlm.imagery.opening import image_of
+from addressvlm.imagery.satellite import DRAWN
+from addressvlm.imagery.stores import Imagery, is_web, open_store
+from addressvlm.imagery.tilegrid import Tile, TileStore, tiles_covering, zoom_for
+from addressvlm.imagery.webtiles import WebAccess
+from addressvlm.work import track
 
 # Tiles are kept that are fine enough for map pictures of these sizes.
 _MAP_PX = (336, 672)
-_TILE_ENDS = (".png", ".jpg", ".jpeg", ".webp")
+_WEB = ("satellite_max_zoom",)
+# Keys that decide nothing, or whose content does: a digest stands for it.
+_ELSEWHERE = (*PATHS, "satellite", "satellite_cache", "satellite_per_second")
 _PLACE_DECIMALS = 5  # degrees: photos within about a metre are at one location
 
 
@@ -38,16 +44,22 @@ class OwnWriter:
     """Copies photos (upright, smaller, without metadata) and tiles (as they are)."""
 
     photo_px: int
-    satellite: str
+    imagery: Imagery
 
     def photo(self, row: Mapping[str, Any], path: Path) -> Written:
         """Copy the photo of a row, or say why that cannot be."""
         return Written(reason=copy_photo(row["path"], path, self.photo_px))
 
-    def tile(self, tile: Tile, path: Path) -> None:
-        """Copy a tile."""
+    def tile(self, tile: Tile, path: Path) -> Written:
+        """Copy a tile, unless it is no picture."""
+        try:
+            data = open_store(self.imagery).read(tile)
+            image_of(data, "the tile")
+        except AddressVLMError:
+            return Written(reason="is cut, damaged or no picture")
         with write_atomically(path, durable=False) as temporary:
-            shutil.copyfile(XYZTiles(self.satellite).path(tile), temporary)
+            temporary.write_bytes(data)
+        return Written()
 
 
 @dataclass(frozen=True)
@@ -59,17 +71,14 @@ class OwnSource:
     @property
     def about(self) -> About:
         """The keys that go into the city folder; its tiles lie in the folder itself."""
-        satellite = self.file.satellite
-        if satellite != "streets":
-            kind = Path(satellite).suffix.lower()
-            satellite = f"{TILES}/{{z}}/{{x}}/{{y}}{kind if kind in _TILE_ENDS else ''}"
+        satellite, attribution = DRAWN, self.file.attribution
+        if self._store:
+            satellite = f"{TILES}/{{z}}/{{x}}/{{y}}{self._store.ending}"
+            theirs = self._store.attribution
+            if theirs and theirs not in attribution:
+                attribution = f"{attribution}, {theirs} (imagery)" if attribution else theirs
         return About(
-            self.file.name,
-            self.file.levels,
-            satellite,
-            self.file.map_side_m,
-            self.file.attribution,
-            self.file.licence,
+            self.file.name, self.file.levels, satellite, self.file.map_side_m, attribution, self.file.licence
         )
 
     @property
@@ -90,7 +99,7 @@ class OwnSource:
     @cached_property
     def config(self) -> dict[str, Any]:
         """All keys, with digests in place of paths; of photos and tiles, the digest of their list."""
-        values = {key: value for key, value in asdict(self.file).items() if key not in (*PATHS, "satellite")}
+        values = {key: value for key, value in asdict(self.file).items() if key not in _ELSEWHERE}
         listed = [_listed(offer) for offer in self._offers]
         return {
             "source": "own",
@@ -98,7 +107,7 @@ class OwnSource:
             "photos_sha256": _digest(listed),
             "streets_sha256": sha256(self.file.streets),
             "districts_sha256": sha256(self.file.districts),
-            "tiles_sha256": _digest(sorted(self._xyz.tiles)) if self._xyz else None,
+            "tiles_sha256": self._store.fingerprint if self._store else None,
         }
 
     @property
@@ -109,7 +118,7 @@ class OwnSource:
     @property
     def writer(self) -> OwnWriter:
         """Copies in any process."""
-        return OwnWriter(self.file.photo_px, self.file.satellite)
+        return OwnWriter(self.file.photo_px, self._imagery)
 
     def streets(self) -> gpd.GeoDataFrame:
         """The streets of the file."""
@@ -147,15 +156,26 @@ class OwnSource:
             }
         )
 
-    def tiles(self, photos: pd.DataFrame) -> dict[str, list[Tile]] | None:
+    def tiles(self, photos: pd.DataFrame) -> dict[str, Around] | None:
         """Those of the user's tiles that the maps of the photos' locations need."""
-        xyz = self._xyz
-        if xyz is None:
+        store = self._store
+        if store is None:
             return None
+        places = photos.groupby("location")
         return {
-            str(location): _tiles_around(xyz, places, self.file.map_side_m)
-            for location, places in photos.groupby("location")
+            str(location): _tiles_around(store, some, self.file.map_side_m)
+            for location, some in track(places, "tiles", len(places))
         }
+
+    @property
+    def imagery_origin(self) -> dict[str, Any] | None:
+        """The address (without a key) or the name of the file, and the digest that tells it from others."""
+        if self._store is None:
+            return None
+        where = self.file.satellite
+        web = {key: getattr(self.file, key) for key in _WEB} if is_web(where) else {}
+        source = where if is_web(where) else Path(where).name
+        return {"source": source, **web, "sha256": self._store.fingerprint, "tile_px": self._store.tile_px}
 
     @cached_property
     def _offers(self) -> list[Offer]:
@@ -182,9 +202,16 @@ class OwnSource:
             "(.json, .geojson)"
         )
 
-    @cached_property
-    def _xyz(self) -> XYZTiles | None:
-        return None if self.file.satellite == "streets" else XYZTiles(self.file.satellite)
+    @property
+    def _imagery(self) -> Imagery:
+        file = self.file
+        cache = Path(file.satellite_cache) if file.satellite_cache else None
+        access = WebAccess(file.satellite_per_second, file.satellite_max_zoom, file.satellite_tile_px, cache)
+        return Imagery(file.satellite, access if file.satellite_fetch else None)
+
+    @property
+    def _store(self) -> TileStore | None:
+        return None if self.file.satellite == DRAWN else open_store(self._imagery)
 
 
 def _in_names(offers: list[Offer]) -> bool:
@@ -192,18 +219,19 @@ def _in_names(offers: list[Offer]) -> bool:
     return bool(offers) and all(has_vpr_name(offer.source) for offer in offers)
 
 
-def _tiles_around(xyz: XYZTiles, places: pd.DataFrame, side_m: float) -> list[Tile]:
+def _tiles_around(store: TileStore, places: pd.DataFrame, side_m: float) -> Around:
     """The tiles for a map around the middle of any of the places, in the sizes maps are made in."""
     south, north = float(places["lat"].min()), float(places["lat"].max())
     west, east = float(places["lon"].min()), float(places["lon"].max())
     middle = LatLon((south + north) / 2, (west + east) / 2)
     x, y = Projection(middle).to_xy([south, north], [west, east])
     wide_m = side_m + float(max(np.ptp(x), np.ptp(y)))
-    tiles: set[Tile] = set()
+    tiles: dict[Tile, bool] = {}
     for size_px in _MAP_PX:
         frame = Frame(middle, wide_m, round(size_px * wide_m / side_m))
-        tiles.update(tile for tile in tiles_covering(frame, xyz.zoom_for(frame)) if tile in xyz.tiles)
-    return sorted(tiles)
+        tiles.update((tile, store.has(tile)) for tile in tiles_covering(frame, zoom_for(store, frame)))
+    had = sorted(tile for tile, there in tiles.items() if there)
+    return Around(had, sorted(tiles.keys() - had))
 
 
 def _rounded(offer: Offer) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """What every source of a city gives to the build, be it photos of a user or a mini city."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,8 +9,7 @@ import geopandas as gpd
 import pandas as pd
 
 from addressvlm.cities.city import About
-
-Tile = tuple[int, int, int]  # zoom, x, y
+from addressvlm.imagery.tilegrid import Tile
 
 
 @dataclass(frozen=True)
@@ -22,13 +21,21 @@ class Written:
     sha256: str = ""
 
 
+@dataclass(frozen=True)
+class Around:
+    """The tiles that show the surroundings of a location, and those that would but are not to be had."""
+
+    tiles: Sequence[Tile]
+    missing: Sequence[Tile] = ()
+
+
 class Writer(Protocol):
     """Makes the files of a city; small enough to be sent to other processes."""
 
     def photo(self, row: Mapping[str, Any], path: Path) -> Written:
         """Write the photo of a row of `Source.photos` as JPEG, atomically."""
 
-    def tile(self, tile: Tile, path: Path) -> None:
+    def tile(self, tile: Tile, path: Path) -> Written:
         """Write a satellite tile, atomically."""
 
 
@@ -77,5 +84,9 @@ class Source(Protocol):
         and whatever else the writer needs.
         """
 
-    def tiles(self, photos: pd.DataFrame) -> dict[str, list[Tile]] | None:
-        """The tiles that show the surroundings of each location, or None for a map drawn from the vectors."""
+    def tiles(self, photos: pd.DataFrame) -> dict[str, Around] | None:
+        """The tiles around each location, or None for a map drawn from the vectors."""
+
+    @property
+    def imagery_origin(self) -> Mapping[str, Any] | None:
+        """What the blueprint says of where the tiles come from; None where there is nothing to get again."""

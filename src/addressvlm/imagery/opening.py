@@ -54,14 +54,12 @@ def open_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     Raises `AddressVLMError` naming the file and what is wrong with it.
     """
     with opened(path, max_pixels=max_pixels) as image:
-        try:
-            image.load()
-            upright = _upright(image)
-            pixels = _as_rgb(upright)
-        except _DAMAGED as error:
-            raise AddressVLMError(f"{path} is truncated or damaged: its pixels cannot be decoded") from error
-    pixels.info.clear()
-    return pixels
+        return _decoded(path, image)
+
+
+def image_of(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """`open_image` of bytes that lie in no file; `name` stands in the errors instead of a path."""
+    return _decoded(name, _read_header(name, io.BytesIO(data), max_pixels))
 
 
 def jpeg(image: Image.Image) -> bytes:
@@ -94,10 +92,7 @@ def opened(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]
     except OSError as error:
         raise AddressVLMError(f"{path} cannot be opened: {error.strerror or error}") from error
     with file:
-        image = _read_header(path, file, max_pixels)
-        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-            raise AddressVLMError(f"{path} is an animation; a photo is a single picture")
-        yield image
+        yield _read_header(path, file, max_pixels)
 
 
 def exif_tags(image: Image.Image, directory: ExifTags.IFD | None = None) -> dict[int, Any]:
@@ -110,7 +105,17 @@ def exif_tags(image: Image.Image, directory: ExifTags.IFD | None = None) -> dict
         return {}
 
 
-def _read_header(path: Path, file: IO[bytes], max_pixels: int) -> Image.Image:
+def _decoded(path: Path | str, image: Image.Image) -> Image.Image:
+    try:
+        image.load()
+        pixels = _as_rgb(_upright(image))
+    except _DAMAGED as error:
+        raise AddressVLMError(f"{path} is truncated or damaged: its pixels cannot be decoded") from error
+    pixels.info.clear()
+    return pixels
+
+
+def _read_header(path: Path | str, file: IO[bytes], max_pixels: int) -> Image.Image:
     too_large = f"{path} has more than {max_pixels / 1e6:g} million pixels; scale it down"
     try:
         with _quietly():
@@ -127,6 +132,8 @@ def _read_header(path: Path, file: IO[bytes], max_pixels: int) -> Image.Image:
         raise AddressVLMError(f"{path} is truncated or damaged: its header cannot be read") from error
     if image.width * image.height > max_pixels:
         raise AddressVLMError(too_large)
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+        raise AddressVLMError(f"{path} is an animation; a photo is a single picture")
     return image
 
 
