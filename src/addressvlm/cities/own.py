@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +18,18 @@ from addressvlm.cities.photocsv import photos_in_csv
 from addressvlm.cities.photojson import photos_in_json
 from addressvlm.cities.photos import Offer, copy_photo, located, photos_in_folder
 from addressvlm.cities.source import Around, Written
+from addressvlm.cities.surroundings import tiles_around
 from addressvlm.cities.vprnames import has_vpr_name, is_list_of_names, names_in_list, offer_of_name
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.folders import sha256, write_atomically
-from addressvlm.geo.places import LatLon, Projection
 from addressvlm.geo.reading import read_districts, read_streets
-from addressvlm.imagery.frames import Frame
 from addressvlm.imagery.opening import image_of
 from addressvlm.imagery.satellite import DRAWN
 from addressvlm.imagery.stores import Imagery, is_web, open_store
-from addressvlm.imagery.tilegrid import Tile, TileStore, tiles_covering, zoom_for
+from addressvlm.imagery.tilegrid import Tile, TileStore
 from addressvlm.imagery.webtiles import WebAccess
 from addressvlm.work import track
 
-# Tiles are kept that are fine enough for map pictures of these sizes.
-_MAP_PX = (336, 672)
 _WEB = ("satellite_max_zoom",)
 # Keys that decide nothing, or whose content does: a digest stands for it.
 _ELSEWHERE = (*PATHS, "satellite", "satellite_cache", "satellite_per_second")
@@ -45,6 +42,7 @@ class OwnWriter:
 
     photo_px: int
     imagery: Imagery
+    imagery_sha256: str | None
 
     def photo(self, row: Mapping[str, Any], path: Path) -> Written:
         """Copy the photo of a row, or say why that cannot be."""
@@ -53,13 +51,19 @@ class OwnWriter:
     def tile(self, tile: Tile, path: Path) -> Written:
         """Copy a tile, unless it is no picture."""
         try:
-            data = open_store(self.imagery).read(tile)
+            data = _opened_once(self.imagery, self.imagery_sha256).read(tile)
             image_of(data, "the tile")
         except AddressVLMError:
             return Written(reason="is cut, damaged or no picture")
         with write_atomically(path, durable=False) as temporary:
             temporary.write_bytes(data)
         return Written()
+
+
+@lru_cache(maxsize=2)
+def _opened_once(imagery: Imagery, sha256: str | None) -> TileStore:
+    """The tiles, opened once in a process unless they have changed."""
+    return open_store(imagery)
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ class OwnSource:
     @property
     def writer(self) -> OwnWriter:
         """Copies in any process."""
-        return OwnWriter(self.file.photo_px, self._imagery)
+        return OwnWriter(self.file.photo_px, self._imagery, self._store.fingerprint if self._store else None)
 
     def streets(self) -> gpd.GeoDataFrame:
         """The streets of the file."""
@@ -163,7 +167,7 @@ class OwnSource:
             return None
         places = photos.groupby("location")
         return {
-            str(location): _tiles_around(store, some, self.file.map_side_m)
+            str(location): tiles_around(store, some, self.file.map_side_m)
             for location, some in track(places, "tiles", len(places))
         }
 
@@ -209,7 +213,7 @@ class OwnSource:
         access = WebAccess(file.satellite_per_second, file.satellite_max_zoom, file.satellite_tile_px, cache)
         return Imagery(file.satellite, access if file.satellite_fetch else None)
 
-    @property
+    @cached_property
     def _store(self) -> TileStore | None:
         return None if self.file.satellite == DRAWN else open_store(self._imagery)
 
@@ -217,21 +221,6 @@ class OwnSource:
 def _in_names(offers: list[Offer]) -> bool:
     """Whether the names of photos tell where they were taken; those of one data set all do."""
     return bool(offers) and all(has_vpr_name(offer.source) for offer in offers)
-
-
-def _tiles_around(store: TileStore, places: pd.DataFrame, side_m: float) -> Around:
-    """The tiles for a map around the middle of any of the places, in the sizes maps are made in."""
-    south, north = float(places["lat"].min()), float(places["lat"].max())
-    west, east = float(places["lon"].min()), float(places["lon"].max())
-    middle = LatLon((south + north) / 2, (west + east) / 2)
-    x, y = Projection(middle).to_xy([south, north], [west, east])
-    wide_m = side_m + float(max(np.ptp(x), np.ptp(y)))
-    tiles: dict[Tile, bool] = {}
-    for size_px in _MAP_PX:
-        frame = Frame(middle, wide_m, round(size_px * wide_m / side_m))
-        tiles.update((tile, store.has(tile)) for tile in tiles_covering(frame, zoom_for(store, frame)))
-    had = sorted(tile for tile, there in tiles.items() if there)
-    return Around(had, sorted(tiles.keys() - had))
 
 
 def _rounded(offer: Offer) -> tuple[float, float]:

@@ -1,7 +1,6 @@
 """Which store of tiles a path or a web address means."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from addressvlm.errors import AddressVLMError, UsageError
@@ -43,9 +42,8 @@ def check_imagery(where: str) -> None:
         raise UsageError(f"{KINDS}, not {where!r}")
 
 
-@lru_cache(maxsize=4)
 def open_store(imagery: Imagery) -> TileStore:
-    """The tiles; opened once a process."""
+    """The tiles; raises an `AddressVLMError` for what cannot be read as what it should be."""
     where = imagery.where
     if is_web(where):
         if imagery.web is None:
