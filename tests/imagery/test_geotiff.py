@@ -12,8 +12,10 @@ from PIL import Image
 from rasterio.enums import ColorInterp
 
 from addressvlm.errors import AddressVLMError
+from addressvlm.geo.places import LatLon
+from addressvlm.imagery.frames import Frame
 from addressvlm.imagery.geotiff import GeoTiffs
-from addressvlm.imagery.tilegrid import MISSING_COLOUR
+from addressvlm.imagery.tilegrid import MISSING_COLOUR, tiles_covering, zoom_for
 
 ZOOM = 17
 TILE = (ZOOM, *mercantile.tile(9.17, 48.77, ZOOM)[:2])
@@ -79,6 +81,14 @@ def test_what_no_picture_shows_is_grey(tmp_path: Path) -> None:
     tile = pixels(source)
     assert tuple(tile[100, 50]) == MISSING_COLOUR
     assert tile[100, 200].tolist() == [10] * 3
+
+
+def test_at_the_edge_of_a_picture_the_zoom_stays_fine(tmp_path: Path) -> None:
+    source = GeoTiffs([write_tiff(tmp_path / "a.tif", halves(10, 10))])
+    west, south, _, _ = mercantile.bounds(*TILE[1:], ZOOM)
+    frame = Frame(LatLon(south, west), 200, 256)  # three quarters of it lie outside
+    assert zoom_for(source, frame) == ZOOM
+    assert sum(source.has(tile) for tile in tiles_covering(frame, ZOOM)) == 1
 
 
 def test_several_pictures_are_one_and_the_first_counts(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ _VECTOR = "holds vector tiles, which show names and lines but no ground; bring a
 class MBTiles:
     """An `.mbtiles` file of pictures. Its rows count from the south, ours from the north."""
 
+    zooms_alike = False
+
     def __init__(self, path: Path):
         self.path = path
         about = self._about
@@ -88,6 +90,8 @@ _ROW = "FROM tiles WHERE zoom_level = ? AND tile_column = ? AND tile_row = ? LIM
 
 class PMTiles:
     """A `.pmtiles` file of pictures."""
+
+    zooms_alike = False
 
     def __init__(self, path: Path):
         self.path = path

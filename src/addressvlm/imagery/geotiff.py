@@ -37,6 +37,7 @@ class GeoTiffs:
     """
 
     ending = ".png"
+    zooms_alike = True
     tile_px = 256
 
     def __init__(self, paths: Sequence[Path]):

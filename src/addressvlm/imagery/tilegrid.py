@@ -19,6 +19,8 @@ class TileStore(Protocol):
     """Tiles of one size, wherever they lie: a folder, one file, a picture to be cut up, a server."""
 
     attribution: str
+    zooms_alike: bool
+    """Whether every zoom shows the same ground, so that a hole in one is a hole in all."""
 
     @property
     def fingerprint(self) -> str:
@@ -52,6 +54,8 @@ def zoom_for(store: TileStore, frame: Frame) -> int:
     wanted = zoom_wanted(frame, store.tile_px)
     zooms = sorted(store.zooms, key=lambda zoom: (zoom < wanted, abs(zoom - wanted)))
     best, best_share = zooms[0], 0.0
+    if store.zooms_alike:
+        return best
     for zoom in zooms:
         tiles = tiles_covering(frame, zoom)
         share = sum(store.has(tile) for tile in tiles) / len(tiles)

@@ -33,6 +33,8 @@ class XYZTiles:
     every tile that was wanted and not had why ("no file", or what is wrong with it).
     """
 
+    zooms_alike = False
+
     def __init__(self, template: str, attribution: str = ""):
         if any(template.count(field) != 1 for field in ("{z}", "{x}", "{y}")):
             raise UsageError(f"the tile template {template!r} must hold {{z}}, {{x}} and {{y}}, each once")

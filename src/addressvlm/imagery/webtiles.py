@@ -44,6 +44,7 @@ class WebTiles:
     """
 
     attribution = ""
+    zooms_alike = False
 
     def __init__(self, template: str, access: WebAccess):
         self.template = checked_template(template)
