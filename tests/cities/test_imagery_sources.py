@@ -142,6 +142,17 @@ def test_a_file_that_is_no_imagery_is_named(
         build(write_city([row(0, 45.001)], f'satellite = "{name}"'), tmp_path / "out")
 
 
+def test_imagery_without_one_good_tile_is_an_error(town: Path, write_city: WriteCity, tmp_path: Path) -> None:
+    template = folder(town)
+    for path in (town / "sat").rglob("*.png"):
+        path.write_bytes(path.read_bytes()[:60])
+    far = town / "sat" / "17" / "1" / "1.png"  # tells the size of the tiles
+    far.parent.mkdir()
+    far.write_bytes(tile(1, 1))
+    with pytest.raises(AddressVLMError, match=r"none of the \d+ tiles around the photos is a picture"):
+        build(write_city([row(0, 45.001)], f'satellite = "{template}"'), tmp_path / "out")
+
+
 @pytest.fixture
 def city(town: Path, write_city: WriteCity, tmp_path: Path) -> Path:
     """A city whose tiles come from a folder of the town."""

@@ -38,8 +38,7 @@ def write_blueprint(
     path: Path, about: About, origin: Mapping[str, Any], taken: pd.DataFrame, digests: Mapping[str, str]
 ) -> None:
     """Write the blueprint of a city whose tiles (file → digest) were just made."""
-    places = taken.groupby("location")[["lat", "lon"]]
-    middles = (places.min() + places.max()) / 2
+    middles = taken.groupby("location")[["lat", "lon"]].mean()
     value = {
         "imagery": dict(origin),
         "attribution": about.attribution,

@@ -97,6 +97,10 @@ def _build(origin: Source, out: Path, workers: int | None) -> dict[str, Any]:
     write_photos(out / PHOTOS, taken)
     write_places(out / STREETS, city_map.streets)
     write_places(out / DISTRICTS, city_map.districts)
+    if tiles and all(written[file].reason for file in tiles):
+        raise AddressVLMError(
+            f"none of the {len(tiles)} tiles around the photos is a picture; check satellite"
+        )
     drawn = {file: tile for file, tile in tiles.items() if not written[file].reason}
     files = list(_FILES)
     if origin.imagery_origin is not None:

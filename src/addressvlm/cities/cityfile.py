@@ -174,5 +174,5 @@ def _satellite(path: Path, text: str) -> str:
     try:
         check_imagery(where)
     except AddressVLMError as error:
-        raise type(error)(f"{path}: satellite is {error}") from None
+        raise type(error)(f"{path}: {error}") from None
     return where

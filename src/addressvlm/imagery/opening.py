@@ -41,6 +41,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _WARNINGS = threading.Lock()
+_MOST_COMMENT = 65_533  # bytes in one segment of a JPEG
 
 
 def open_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -62,14 +63,14 @@ def image_of(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image.I
     return _decoded(name, _read_header(name, io.BytesIO(data), max_pixels))
 
 
-def jpeg(image: Image.Image) -> bytes:
-    """`image` as JPEG (quality 92, full colour resolution), without metadata.
+def jpeg(image: Image.Image, rights: str = "") -> bytes:
+    """`image` as JPEG (quality 92, full colour resolution), without metadata but whom to name for it.
 
-    Equal pixels give equal bytes.
+    `rights` becomes the comment of the file. Equal pixels give equal bytes.
     """
     stream = io.BytesIO()
     # Without `comment` Pillow would carry over the one of the file that the image came from.
-    image.convert("RGB").save(stream, "JPEG", quality=92, subsampling="4:4:4", comment=b"")
+    image.convert("RGB").save(stream, "JPEG", quality=92, subsampling="4:4:4", comment=_comment(rights))
     return stream.getvalue()
 
 
@@ -78,10 +79,15 @@ def data_uri(image: Image.Image) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg(image)).decode('ascii')}"
 
 
-def save_jpeg(image: Image.Image, path: Path) -> None:
+def save_jpeg(image: Image.Image, path: Path, rights: str = "") -> None:
     """Write `image` as `jpeg` makes it, atomically."""
     with write_atomically(path, durable=False) as temporary:
-        temporary.write_bytes(jpeg(image))
+        temporary.write_bytes(jpeg(image, rights))
+
+
+def _comment(text: str) -> bytes:
+    """UTF-8, no longer than a comment can be."""
+    return text.encode()[:_MOST_COMMENT].decode(errors="ignore").encode()
 
 
 @contextmanager

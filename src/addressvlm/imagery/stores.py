@@ -30,16 +30,16 @@ def is_web(where: str) -> bool:
 
 
 def check_imagery(where: str) -> None:
-    """Raise an `AddressVLMError` that begins with what `where` should be, unless it is one of these kinds."""
+    """Raise an `AddressVLMError` unless `where` is one of these kinds, and there."""
     if is_web(where):
         checked_template(where)
         return
     suffix = Path(where).suffix.lower()
     if suffix in (".mbtiles", ".pmtiles", *_TIFFS):
         if not _files(where):
-            raise AddressVLMError(f"there is no file {where}")
+            raise AddressVLMError(f"there is no file {where} to take as satellite")
     elif any(where.count(field) != 1 for field in ("{z}", "{x}", "{y}")):
-        raise UsageError(f"{KINDS}, not {where!r}")
+        raise UsageError(f"satellite is {KINDS}, not {where!r}")
 
 
 def open_store(imagery: Imagery) -> TileStore:
