@@ -11,6 +11,7 @@ from loopback import Reply, Server, png, serving
 from addressvlm.cities.blueprint import remake_imagery
 from addressvlm.cities.build import build_city
 from addressvlm.cities.city import load_city
+from addressvlm.cli.main import exit_code
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.imagery.webtiles import KEY, WebAccess
 
@@ -84,6 +85,22 @@ def test_the_blueprint_fetches_what_was_not_passed_on(tmp_path: Path, key: str) 
         with pytest.raises(AddressVLMError, match="are missing; the imagery comes from http://127"):
             remake_imagery(tmp_path / "out")
         counts = remake_imagery(tmp_path / "out", web=web)
+    assert counts["made"] == counts["tiles"] > 0
+
+
+def test_the_command_checks_and_makes_tiles(
+    tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    command = ["city", "imagery", str(tmp_path / "out"), "--json"]
+    with serving(lambda path: Reply(body=png())) as server:
+        build_city(town(tmp_path, *fetched(server, *FETCH)), tmp_path / "out", workers=1)
+        assert exit_code(command) == 0
+        shutil.rmtree(tmp_path / "out" / "tiles")
+        assert exit_code(command) == 3
+        capsys.readouterr()
+        assert exit_code([*command, "--fetch", "--per-second", "50"]) == 0
+    counts = json.loads(capsys.readouterr().out)
     assert counts["made"] == counts["tiles"] > 0
 
 

@@ -1,9 +1,11 @@
+import json
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
 from loopback import Reply, serving
 
+from addressvlm.cli.main import exit_code
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.fetching import Fetcher
 from addressvlm.geo.overpass import fetch_osm, parse_bounds
@@ -48,6 +50,17 @@ def test_the_same_box_is_asked_for_once_and_another_one_is_refused(tmp_path: Pat
         with pytest.raises(UsageError, match="holds something else"):
             fetch_osm(f"{server.address}/api/interpreter", other, tmp_path / "town.osm", fetcher=quick())
     assert len(server.asked) == 1
+
+
+def test_the_command_writes_the_file_and_says_whose_the_data_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(lambda path: Reply(body=OSM)) as server:
+        command = ["city", "osm", "9.0,45.0,9.1,45.1", "--overpass", f"{server.address}/api/interpreter"]
+        assert exit_code([*command, "--out", str(tmp_path / "new" / "town.osm"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["fetched"], told["attribution"]) == (True, "© OpenStreetMap contributors")
+    assert (tmp_path / "new" / "town.osm").read_bytes() == OSM
 
 
 @pytest.mark.parametrize(
