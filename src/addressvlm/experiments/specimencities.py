@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import mercantile
 import numpy as np
 import pandas as pd
@@ -118,7 +119,11 @@ def _sofia(data: Path, folder: Path) -> dict[str, Any]:
     return {**_places(folder, box), **more, "name": "Sofia", "streets": streets, "districts": streets}
 
 
-def _san_francisco(streets: str, districts: str) -> Callable[[Path, Path], dict[str, Any]]:
+def _san_francisco(
+    streets: str, districts: str, *, converted: bool = False
+) -> Callable[[Path, Path], dict[str, Any]]:
+    """The places of SF-XL; `converted`: its vectors as GeoPackage and GeoParquet."""
+
     def prepare(data: Path, folder: Path) -> dict[str, Any]:
         lists = data / "vpr_name_lists"
         names = [
@@ -128,6 +133,11 @@ def _san_francisco(streets: str, districts: str) -> Callable[[Path, Path], dict[
         ]
         (folder / "names.txt").write_text("\n".join(names) + "\n", "utf-8")
         lines, areas = _existing(data / "sf_vectors" / streets, data / "sf_vectors" / districts)
+        if converted:
+            if not (folder / "districts.parquet").exists():  # a GeoPackage holds the time it was written
+                gpd.read_file(lines).to_file(folder / "streets.gpkg")
+                gpd.read_file(areas).to_parquet(folder / "districts.parquet")
+            lines, areas = "streets.gpkg", "districts.parquet"
         return {
             "name": "San Francisco", "photos": "names.txt", "images": False,
             "streets": lines, "districts": areas,
@@ -237,8 +247,10 @@ CITIES = (
         _san_francisco("sf_street_centerlines.geojson", "click_that_hood_san-francisco.geojson"),
     ),
     RealCity(
-        "san-francisco-117", _SF, "official centre lines, GeoJSON", "117 neighbourhoods, GeoJSON", "drawn",
-        _san_francisco("sf_street_centerlines.geojson", "SF_Neighborhoods_with_wikipedia.geojson"),
+        "san-francisco-117", _SF, "the same, GeoPackage", "117 neighbourhoods, GeoParquet", "drawn",
+        _san_francisco(
+            "sf_street_centerlines.geojson", "SF_Neighborhoods_with_wikipedia.geojson", converted=True
+        ),
     ),
     RealCity(
         "mission-osm", _SF, "OSM, .osm (a corner of the city)", "37 planning areas, GeoJSON", "drawn",
