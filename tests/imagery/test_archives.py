@@ -1,4 +1,5 @@
 import io
+import random
 import sqlite3
 from pathlib import Path
 
@@ -122,6 +123,27 @@ def test_a_spoilt_directory_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(bytes(data))
     with pytest.raises(AddressVLMError, match=r"t\.pmtiles is cut or damaged"):
         PMTiles(path).has((18, 5, 5))
+
+
+@pytest.mark.parametrize("kind", ["mbtiles", "pmtiles"])
+def test_spoilt_bytes_are_read_or_told_of(tmp_path: Path, kind: str) -> None:
+    tiles = many(20)
+    write = {"mbtiles": write_mbtiles, "pmtiles": write_pmtiles}[kind]
+    read = {"mbtiles": MBTiles, "pmtiles": PMTiles}[kind]
+    whole, path = write(tmp_path / "whole", tiles).read_bytes(), tmp_path / "spoilt"
+    dice = random.Random(0)
+    told = 0
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(dice.choice([1, 5, 50])):
+            data[dice.randrange(dice.choice([150, len(data)]))] = dice.randrange(256)
+        path.write_bytes(data)
+        try:
+            source = read(path)
+            [source.read(tile) for tile in tiles if source.has(tile)]
+        except AddressVLMError:
+            told += 1
+    assert told
 
 
 def test_real_pmtiles_are_read(shared: Path) -> None:

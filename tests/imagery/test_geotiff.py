@@ -1,4 +1,5 @@
 import io
+import random
 import warnings
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import rasterio
+import rasterio.warp
 from PIL import Image
 from rasterio.enums import ColorInterp
 
@@ -142,6 +144,25 @@ def test_a_cut_geotiff_is_an_error_where_its_pixels_are_missing(tmp_path: Path) 
     path.write_bytes(path.read_bytes()[:100_000])
     with pytest.raises(AddressVLMError, match=r"a\.tif (is|cannot be read).*cut or damaged"):
         GeoTiffs([path]).read(TILE)
+
+
+def test_spoilt_bytes_are_read_or_told_of(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "a.tif", halves(10, 200))
+    whole = path.read_bytes()
+    dice = random.Random(0)
+    told = 0
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(dice.choice([1, 5, 50])):
+            data[dice.randrange(400)] = dice.randrange(256)
+        path.write_bytes(data)
+        try:
+            source = GeoTiffs([path])
+            if source.zooms and source.has(TILE):
+                source.read(TILE)
+        except AddressVLMError:
+            told += 1
+    assert told
 
 
 def test_another_format_that_names_files_is_refused(tmp_path: Path) -> None:

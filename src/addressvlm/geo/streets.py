@@ -4,7 +4,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import geopandas as gpd
@@ -142,7 +142,7 @@ def keep_usable(frame: gpd.GeoDataFrame, kinds: tuple[str, ...]) -> gpd.GeoDataF
 
 def _street_keys(names: Iterable[str], language: str | None) -> Callable[[str], str]:
     language = language_of(set(names)) if language is None else checked_language(language)
-    return partial(name_key, language=language)
+    return cache(partial(name_key, language=language))
 
 
 def _by_key(names: Iterable[str], key: Callable[[str], str]) -> dict[str, Counter[str]]:

@@ -6,7 +6,7 @@ import sqlite3
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,12 @@ from addressvlm.imagery.opening import image_of
 from addressvlm.imagery.tilegrid import Tile
 
 _ENDS = {"png": ".png", "jpg": ".jpg", "jpeg": ".jpg", "webp": ".webp"}
+_HEADER_BYTES = 127
+# What the reader of PMTiles raises on bytes that it does not understand (found by fuzzing).
+_DAMAGED = (
+    *(OSError, EOFError, LookupError, ValueError, ArithmeticError, MemoryError),
+    *(struct.error, zlib.error),
+)
 _VECTOR = "holds vector tiles, which show names and lines but no ground; bring a file of pictures"
 
 
@@ -74,15 +80,17 @@ class MBTiles:
 
     def _rows(self, query: str, values: tuple[int, ...] = ()) -> list[Any]:
         try:
-            return self._open_file.execute(query, values).fetchall()
+            # Opened each time, which costs little: a connection must not wander to another thread or process.
+            with closing(sqlite3.connect(self._uri, uri=True)) as file:
+                return file.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise AddressVLMError(
                 f"{self.path} cannot be read as MBTiles, it is cut or damaged, or no MBTiles: {error}"
             ) from error
 
-    @cached_property
-    def _open_file(self) -> sqlite3.Connection:
-        return sqlite3.connect(f"file:{quote(str(self.path.resolve()))}?mode=ro", uri=True)
+    @property
+    def _uri(self) -> str:
+        return f"file:{quote(str(self.path.resolve()))}?mode=ro"
 
 
 _ROW = "FROM tiles WHERE zoom_level = ? AND tile_column = ? AND tile_row = ? LIMIT 1"
@@ -141,6 +149,9 @@ class PMTiles:
         return _pmtiles("reader").Reader(self._bytes)
 
     def _bytes(self, offset: int, length: int) -> bytes:
+        size = self.path.stat().st_size
+        if not 0 <= offset <= offset + length <= max(size, _HEADER_BYTES):
+            raise EOFError(f"it has {size} bytes and points behind them")
         with self.path.open("rb") as file:
             file.seek(offset)
             return file.read(length)
@@ -151,7 +162,7 @@ class PMTiles:
             yield
         except (_pmtiles("tile").MagicNumberNotFound, _pmtiles("tile").SpecVersionUnsupported) as error:
             raise AddressVLMError(f"{self.path} is no PMTiles of version 3") from error
-        except (OSError, EOFError, LookupError, ValueError, struct.error, zlib.error) as error:
+        except _DAMAGED as error:
             raise AddressVLMError(f"{self.path} is cut or damaged: {error}; copy it again") from error
 
 

@@ -82,8 +82,7 @@ class GeoTiffs:
     @cached_property
     def _places(self) -> list[tuple[Any, tuple[float, float, float, float]]]:
         """Each picture with its left, bottom, right, top in metres of Web Mercator."""
-        bounds = importlib.import_module("rasterio.warp").transform_bounds
-        return [(file, bounds(file.crs, _MERCATOR, *file.bounds)) for file in self._files]
+        return [(file, _place(file)) for file in self._files]
 
     def _warped(self, file: Any, box: Any, place: tuple[float, ...]) -> tuple[Bytes, npt.NDArray[np.bool_]]:
         """The colours (side, side, 3) of a tile and where (side, side) the picture has any."""
@@ -145,6 +144,19 @@ def _opened(rasterio: Any, path: Path) -> Any:
             "its reference system, or add that with gdal_edit or QGIS"
         )
     return file
+
+
+def _place(file: Any) -> tuple[float, float, float, float]:
+    bounds = importlib.import_module("rasterio.warp").transform_bounds
+    try:
+        left, bottom, right, top = (float(edge) for edge in bounds(file.crs, _MERCATOR, *file.bounds))
+    except Exception as error:  # errors of PROJ have no class that rasterio would publish
+        raise AddressVLMError(
+            f"{file.name}: its reference system cannot be turned into Web Mercator"
+        ) from error
+    if not (right > left and top > bottom and math.isfinite(right - left) and math.isfinite(top - bottom)):
+        raise AddressVLMError(f"{file.name} lies nowhere on earth: its georeference is damaged")
+    return left, bottom, right, top
 
 
 def _colour_bands(file: Any) -> list[int]:
