@@ -11,7 +11,7 @@ import mercantile
 import pandas as pd
 import pytest
 from PIL import Image
-from smalltown import contents, picture, row, save_with_gps, write_toml
+from smalltown import contents, feature, picture, ring, row, save_with_gps, write_features, write_toml
 
 from addressvlm.cities.build import build_city
 from addressvlm.cities.city import load_city
@@ -341,3 +341,34 @@ def test_the_summary_accounts_for_every_photo(write_city: WriteCity, tmp_path: P
     taken = pd.read_csv(tmp_path / "out" / "taken.csv")
     assert len(taken) == summary["photos"]
     assert json.loads((tmp_path / "out" / "summary.json").read_text()) == summary
+
+
+def test_spellings_of_one_street_are_joined_and_listed(
+    town: Path, write_city: WriteCity, tmp_path: Path
+) -> None:
+    names = ("First Street", "FIRST  ST", "First St.", "Second Street")
+    lines = [[[9.0, 45.0], [9.0, 45.01]], [[9.0, 45.01], [9.0, 45.02]], [[9.0, 45.02], [9.0, 45.03]]]
+    lines.append([[9.001, 45.0], [9.001, 45.01]])
+    rows = [feature(name, "LineString", line) for name, line in zip(names, lines, strict=True)]
+    write_features(town / "streets.geojson", [*rows, rows[0]])
+    summary = build(write_city([row(0, 45.001)]), tmp_path / "out")
+    assert (summary["streets"], summary["other_spellings"]) == (2, 2)
+    listed = (tmp_path / "out" / "spellings.csv").read_text()
+    assert listed == "name,spelling,pieces\nFirst Street,FIRST ST,1\nFirst Street,First St.,1\n"
+
+
+def test_districts_that_overlap_or_leave_holes_are_counted(
+    town: Path, write_city: WriteCity, tmp_path: Path
+) -> None:
+    ends = {"West": (8.99, 9.0005), "East": (9.0, 9.02)}
+    write_features(town / "districts.geojson", [feature(n, "Polygon", ring(*e)) for n, e in ends.items()])
+    summary = build(write_city([row(0, 45.001)]), tmp_path / "out")
+    assert summary["district_coverage"]["overlapping"] == 1
+
+
+def test_districts_may_be_points(town: Path, write_city: WriteCity, tmp_path: Path) -> None:
+    (town / "points.csv").write_text("name,lat,lon\nWest,45.001,8.9995\nEast,45.001,9.0015\n")
+    toml = write_city([row(0, 45.001, 9.0), row(1, 45.001, 9.001)], "districts_from_points_m = 500")
+    toml.write_text(toml.read_text().replace("districts.geojson", "points.csv"))
+    build(toml, tmp_path / "out")
+    assert load_city(tmp_path / "out").photos["district"].tolist() == ["West", "East"]

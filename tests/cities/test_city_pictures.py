@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from addressvlm.cities.pictures import NOTES, write_pictures
-from addressvlm.cities.source import Tile, Written
+from addressvlm.cities.source import Written
+from addressvlm.imagery.tilegrid import Tile
 
 
 class Painter:
@@ -23,9 +24,12 @@ class Painter:
         path.write_text(row["name"])
         return Written(scene=f"a picture of {row['name']}")
 
-    def tile(self, tile: Tile, path: Path) -> None:
+    def tile(self, tile: Tile, path: Path) -> Written:
+        if tile[0] == 99:
+            return Written("is no picture")
         self.painted.append(path.name)
         path.write_text(str(tile))
+        return Written()
 
 
 def rows(*names: str) -> dict[str, dict[str, str]]:
@@ -44,6 +48,8 @@ def test_a_picture_that_fails_has_a_reason_and_no_digest(tmp_path: Path) -> None
     written = write_pictures(Painter(), rows("a", "bad"), {}, tmp_path, workers=1)
     assert written["images/1.jpg"] == Written("is bad")
     assert len(written["images/0.jpg"].sha256) == 64
+    tiles = write_pictures(Painter(), {}, {"tiles/99/2/3.png": (99, 2, 3)}, tmp_path / "tiles", workers=1)
+    assert tiles["tiles/99/2/3.png"] == Written("is no picture")
 
 
 def test_an_interrupted_job_goes_on_after_the_last_whole_batch(tmp_path: Path) -> None:

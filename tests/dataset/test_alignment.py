@@ -88,6 +88,16 @@ def test_a_sample_is_the_grafted_picture_with_a_plain_question_and_the_describer
     assert recorder.seen[0][0].size == (224, 224)
 
 
+@pytest.mark.parametrize("variant", ["graft", "stitch"])
+def test_every_picture_says_whom_to_name(city: City, tmp_path: Path, variant: str) -> None:
+    samples_at(replace(city, attribution="© Sky View"), "2-3", tmp_path, variant=variant)
+    pictures = list(tmp_path.rglob("*.jpg"))
+    assert len(pictures) == 3
+    for path in pictures:
+        with Image.open(path) as picture:
+            assert picture.info["comment"].decode() == "© Sky View"
+
+
 def test_the_hint_holds_address_crossing_scene_and_what_the_map_shows(
     from_above: City, tmp_path: Path
 ) -> None:

@@ -44,3 +44,18 @@ def test_a_position_is_read_from_text() -> None:
 def test_what_is_no_position_is_an_error(text: str) -> None:
     with pytest.raises(UsageError, match="LAT,LON|LAT is from"):
         parse_latlon(text)
+
+
+def test_numbers_of_numpy_are_an_origin_like_others() -> None:
+    plain, numpy = Projection(LatLon(45.0, 9.0)), Projection(LatLon(np.float64(45.0), np.float64(9.0)))
+    assert plain.to_xy(45.01, 9.01) == numpy.to_xy(45.01, 9.01)
+    assert plain.crs == numpy.crs
+
+
+def test_the_plane_is_the_one_that_geopandas_projects_to() -> None:
+    import geopandas as gpd
+    from shapely import Point
+
+    plane = Projection(LatLon(45.0, 9.0))
+    point = gpd.GeoSeries([Point(9.3, 45.2)], crs=4326).to_crs(plane.crs)[0]
+    np.testing.assert_allclose(plane.to_xy(45.2, 9.3), (point.x, point.y), atol=1e-6)

@@ -188,6 +188,67 @@ def test_a_file_without_features_holds_no_street(tmp_path: Path) -> None:
         read_streets(path)
 
 
+def pieces(**columns: list[object]) -> gpd.GeoDataFrame:
+    shapes = [LineString([(9, 45), (9.1, 45 + n / 100)]) for n in range(len(next(iter(columns.values()))))]
+    return gpd.GeoDataFrame(columns, geometry=shapes, crs=4326)
+
+
+def test_a_name_in_several_fields_is_put_together(tmp_path: Path) -> None:
+    frame = pieces(dir=["S", None, None], street=["34TH", "BROADWAY", None], kind=["ST", "", None])
+    read = read_streets(write(".geojson")(frame, tmp_path), name_field="dir + street + kind")
+    assert read["name"].tolist() == ["S 34TH ST", "BROADWAY"]
+    assert read.attrs["dropped"]["without a name"] == 1
+
+
+def test_of_two_fields_the_first_with_a_text_counts(tmp_path: Path) -> None:
+    frame = pieces(name=["улица Оборище", "бул. Дондуков"], **{"name:en": ["Oborishte Street", None]})
+    read = read_streets(write(".geojson")(frame, tmp_path), name_field="name:en | name")
+    assert read["name"].tolist() == ["Oborishte Street", "бул. Дондуков"]
+
+
+def test_osm_tags_may_stand_in_for_each_other(tmp_path: Path) -> None:
+    read = read_streets(write_osm(tmp_path / "town.osm.pbf"), name_field="name:it|name")
+    assert sorted(read["name"]) == ["Mill Steps", "River Trail", "Viale Quercia"]
+
+
+def test_a_field_among_several_that_is_not_there_is_named(tmp_path: Path) -> None:
+    path = write(".geojson")(pieces(street=["ELM"]), tmp_path)
+    with pytest.raises(UsageError, match=r"no field 'typ'; it has 'street'"):
+        read_streets(path, name_field="street + typ")
+
+
+@pytest.mark.parametrize("header", ["name,lat,lon", "town,Latitude,Longitude", "name,lat,lng"])
+def test_districts_may_be_points_of_a_csv(tmp_path: Path, header: str) -> None:
+    (tmp_path / "points.csv").write_text(f"{header}\n愛住町,35.69,139.719\n荒木町,35.69,139.723\n新宿,,\n")
+    field = "town" if header.startswith("town") else None
+    read = read_districts(tmp_path / "points.csv", name_field=field, from_points_m=500)
+    assert read["name"].tolist() == ["愛住町", "荒木町"]
+    assert read.attrs["dropped"] == {"without a name": 0, "not a point": 1}
+    assert read.geometry[0].bounds[2] == pytest.approx(139.721, abs=1e-5)
+
+
+def test_districts_may_be_points_of_osm(tmp_path: Path) -> None:
+    path = tmp_path / "town.osm"
+    with osmium.SimpleWriter(path) as writer:
+        for number, name in enumerate(("Mita", "Ebisu"), start=1):
+            tags = {"place": "quarter", "name": name}
+            place = (139.7 + number / 100, 35.6)
+            writer.add_node(osmium.osm.mutable.Node(id=number, location=place, version=1, tags=tags))
+    assert read_districts(path, from_points_m=300)["name"].tolist() == ["Ebisu", "Mita"]
+
+
+def test_areas_are_no_points(tmp_path: Path, districts: gpd.GeoDataFrame) -> None:
+    path = write(".geojson")(districts, tmp_path)
+    with pytest.raises(AddressVLMError, match="holds no district as a point: 2 not a point"):
+        read_districts(path, from_points_m=300)
+
+
+def test_a_csv_is_for_points_only(tmp_path: Path) -> None:
+    (tmp_path / "points.csv").write_text("name,lat,lon\nMita,35.6,139.7\n")
+    with pytest.raises(AddressVLMError, match=r"points\.csv is of no format known"):
+        read_districts(tmp_path / "points.csv")
+
+
 @needs_data
 @pytest.mark.parametrize(
     ("reader", "file", "names"),

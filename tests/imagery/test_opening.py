@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from addressvlm.errors import AddressVLMError
-from addressvlm.imagery.opening import open_image, save_jpeg, upright_size
+from addressvlm.imagery.opening import jpeg, open_image, save_jpeg, upright_size
 
 ORIENTATION = 0x0112
 
@@ -151,6 +151,18 @@ def test_transparent_parts_become_white(path: Path):
         assert open_image(path).getpixel((1, 1)) == (255, 255, 255)
     path.write_bytes(encoded(Image.new("P", (4, 4), 0), "PNG", transparency=0))
     assert open_image(path).getpixel((1, 1)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("rights", ["© OpenStreetMap contributors", "ö" * 40_000])
+def test_a_saved_jpeg_says_whom_to_name(tmp_path: Path, rights: str):
+    picture = noise()
+    save_jpeg(picture, tmp_path / "a.jpg", rights)
+    with Image.open(tmp_path / "a.jpg") as image:
+        comment = image.info["comment"].decode()
+        assert rights.startswith(comment)
+        assert len(comment.encode()) == min(len(rights.encode()), 65_532)
+        assert image.tobytes() == Image.open(io.BytesIO(jpeg(picture))).tobytes()
+    assert open_image(tmp_path / "a.jpg").info == {}
 
 
 def test_a_saved_jpeg_has_no_metadata(tmp_path: Path):

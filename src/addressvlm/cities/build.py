@@ -11,12 +11,14 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
+from addressvlm.cities.blueprint import BLUEPRINT, write_blueprint
 from addressvlm.cities.city import (
     CITY,
     DISTRICTS,
     IMAGES,
     PHOTOS,
     REJECTED,
+    SPELLINGS,
     STREETS,
     TAKEN,
     TILES,
@@ -27,15 +29,17 @@ from addressvlm.cities.duplicates import Picture, repeated
 from addressvlm.cities.labels import agreement, with_labels
 from addressvlm.cities.own import OwnSource
 from addressvlm.cities.pictures import NOTES, write_pictures
-from addressvlm.cities.source import Source, Tile, Written
+from addressvlm.cities.source import Around, Source, Written
 from addressvlm.cities.tables import write_list, write_photos, write_places
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.folders import open_step, sha256
+from addressvlm.geo.coverage import coverage
 from addressvlm.geo.geocoding import reverse_geocode
-from addressvlm.geo.streets import StreetMap, street_map
+from addressvlm.geo.streets import StreetMap, joined_spellings, street_map
+from addressvlm.imagery.tilegrid import Tile
 from addressvlm.work import Workers
 
-_FILES = (CITY, PHOTOS, STREETS, DISTRICTS, TAKEN, REJECTED)
+_FILES = (CITY, PHOTOS, STREETS, DISTRICTS, SPELLINGS, TAKEN, REJECTED)
 
 
 def build_city(
@@ -79,9 +83,12 @@ def open_source(source: str | Path, out: Path, **wishes: Any) -> Source:
 
 def _build(origin: Source, out: Path, workers: Workers) -> dict[str, Any]:
     streets, districts = origin.streets(), origin.districts()
-    city_map = street_map(streets, districts)
+    language = origin.street_language
+    city_map = street_map(streets, districts, language=language)
+    spellings = joined_spellings(streets["name"], language=language)
     photos = _with_addresses(origin, city_map, origin.photos(workers))
-    photos, tiles = _with_imagery(origin, photos)
+    around = origin.tiles(photos[photos["reason"] == ""])
+    photos, tiles = _with_imagery(origin, photos, around)
     written = write_pictures(origin.writer, _photo_files(origin, photos), tiles, out, workers)
     photos = _with_pictures(photos, written)
     if not origin.repeats:
@@ -97,6 +104,20 @@ def _build(origin: Source, out: Path, workers: Workers) -> dict[str, Any]:
     write_photos(out / PHOTOS, taken)
     write_places(out / STREETS, city_map.streets)
     write_places(out / DISTRICTS, city_map.districts)
+    if tiles and all(written[file].reason for file in tiles):
+        raise AddressVLMError(
+            f"none of the {len(tiles)} tiles around the photos is a picture; check satellite"
+        )
+    drawn = {file: tile for file, tile in tiles.items() if not written[file].reason}
+    files = list(_FILES)
+    if origin.imagery_origin is not None:
+        digests = {file: written[file].sha256 for file in drawn}
+        write_blueprint(out / BLUEPRINT, origin.about, origin.imagery_origin, taken, digests)
+        files.append(BLUEPRINT)
+    columns = ("name", "spelling", "pieces")
+    write_list(
+        out / SPELLINGS, pd.DataFrame(spellings, columns=columns), {column: column for column in columns}
+    )
     return {
         "name": origin.about.name,
         "photos": len(taken),
@@ -109,11 +130,14 @@ def _build(origin: Source, out: Path, workers: Workers) -> dict[str, Any]:
         **agreement(taken),
         "rejected": _counted(rejected),
         "left_out": {"streets": _dropped(streets), "districts": _dropped(districts)},
-        "tiles": len(tiles),
+        "other_spellings": len(spellings),
+        "district_coverage": coverage(city_map),
+        "tiles": len(drawn),
+        **_holes(around or {}, taken, len(tiles) - len(drawn)),
         "sha256": {
-            **{name: sha256(out / name) for name in _FILES},
+            **{name: sha256(out / name) for name in files},
             IMAGES: _digest(taken["file"].dropna(), written),
-            TILES: _digest(tiles, written),
+            TILES: _digest(drawn, written),
         },
     }
 
@@ -145,18 +169,29 @@ def _from_the_others_m(city_map: StreetMap, photos: pd.DataFrame) -> pd.Series:
     return pd.Series(np.hypot(away["x"], away["y"]), usable.index).reindex(photos.index)
 
 
-def _with_imagery(origin: Source, photos: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Tile]]:
+def _with_imagery(
+    origin: Source, photos: pd.DataFrame, around: Mapping[str, Around] | None
+) -> tuple[pd.DataFrame, dict[str, Tile]]:
     """The photos, those rejected whose place no tile shows; and the tiles by their files."""
-    tiles = origin.tiles(photos[photos["reason"] == ""])
-    if tiles is None:
+    if around is None:
         return photos, {}
-    bare = ~photos["location"].isin([place for place, some in tiles.items() if some])
+    bare = ~photos["location"].isin([place for place, some in around.items() if some.tiles])
     template = origin.about.satellite
     files = {
         template.format(z=tile[0], x=tile[1], y=tile[2]): tile
-        for tile in sorted({tile for some in tiles.values() for tile in some})
+        for tile in sorted({tile for some in around.values() for tile in some.tiles})
     }
     return _reject(photos, bare, "no satellite tile shows its place"), files
+
+
+def _holes(around: Mapping[str, Around], taken: pd.DataFrame, damaged: int) -> dict[str, int]:
+    """What is grey on the maps of the photos taken, counted."""
+    some = [around[location] for location in taken["location"].unique() if location in around]
+    return {
+        "tiles_missing": len({tile for one in some for tile in one.missing}),
+        "tiles_damaged": damaged,
+        "maps_with_holes": sum(bool(one.missing) for one in some),
+    }
 
 
 def _photo_files(origin: Source, photos: pd.DataFrame) -> dict[str, dict[str, Any]]:

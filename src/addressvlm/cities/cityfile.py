@@ -9,7 +9,10 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from addressvlm.errors import AddressVLMError, UsageError
+from addressvlm.geo.naming import checked_language
 from addressvlm.geo.streets import clean_name
+from addressvlm.imagery.satellite import DRAWN
+from addressvlm.imagery.stores import check_imagery, is_web
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,11 @@ class CityFile:
     streets: Path
     districts: Path
     satellite: str = "streets"
+    satellite_fetch: bool = False
+    satellite_per_second: float = 2.0
+    satellite_max_zoom: int = 18
+    satellite_tile_px: int = 256
+    satellite_cache: str | None = None
     levels: tuple[str, str] = ("district", "street")
     map_side_m: float = 305.0
     radius_m: float = 30.0
@@ -32,6 +40,8 @@ class CityFile:
     streets_name_field: str | None = None
     districts_name_field: str | None = None
     districts_admin_level: int | None = None
+    districts_from_points_m: float | None = None
+    street_language: str | None = None
     district_aliases: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
     track: Path | None = None
@@ -52,13 +62,17 @@ class CityFile:
 PATHS = ("photos", "streets", "districts", "track")
 _TABLES = ("district_aliases", "columns", "label_aliases")
 SPLITS = ("train", "val", "test")
-_FLAGS = ("images", "track_headings")
+_FLAGS = ("images", "track_headings", "satellite_fetch")
 _RANGES: dict[str, tuple[float, float]] = {
     "map_side_m": (40, 5000),
     "radius_m": (1, 500),
     "district_tolerance_m": (0, 5000),
     "photo_px": (64, 4096),
     "districts_admin_level": (1, 15),
+    "districts_from_points_m": (10, 20_000),
+    "satellite_per_second": (0.01, 50),
+    "satellite_max_zoom": (1, 24),
+    "satellite_tile_px": (64, 2048),
     "track_clock_ahead_s": (-1e9, 1e9),
     "track_gap_s": (0, 86_400),
     "track_camera_deg": (-360, 360),
@@ -67,7 +81,13 @@ _RANGES: dict[str, tuple[float, float]] = {
     "panorama_pitch_deg": (-90, 90),
     "place_m": (0, 100),
 }
-_WHOLE = ("photo_px", "districts_admin_level", "panorama_views")
+_WHOLE = (
+    "photo_px",
+    "districts_admin_level",
+    "panorama_views",
+    "satellite_max_zoom",
+    "satellite_tile_px",
+)
 _CHOICES = {"duplicates": ("reject", "keep")}
 
 
@@ -86,7 +106,9 @@ def read_city_file(path: Path, **overrides: Any) -> CityFile:
     missing = [key for key, item in known.items() if key not in values and _required(item)]
     if missing:
         raise UsageError(f"{path}: the key {missing[0]!r} is missing")
-    return CityFile(**{key: _checked(path, key, value) for key, value in values.items()})
+    file = CityFile(**{key: _checked(path, key, value) for key, value in values.items()})
+    _require_leave(path, file)
+    return file
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -96,6 +118,19 @@ def _parse(path: Path) -> dict[str, Any]:
         raise AddressVLMError(f"there is no file {path}") from None
     except (OSError, ValueError) as error:
         raise AddressVLMError(f"{path} cannot be read as TOML: {error}") from error
+
+
+def _require_leave(path: Path, file: CityFile) -> None:
+    """Nothing is fetched without the user's word, and nothing of others is kept without their name."""
+    if not is_web(file.satellite):
+        return
+    if not file.satellite_fetch:
+        raise UsageError(
+            f"{path}: satellite is a web address, and nothing is fetched from the web unless "
+            "satellite_fetch = true says that the terms of the server allow it"
+        )
+    if not file.attribution.strip():
+        raise UsageError(f"{path}: attribution is empty; tiles are not fetched without naming whose they are")
 
 
 def _required(item: Any) -> bool:
@@ -120,6 +155,10 @@ def _checked(path: Path, key: str, value: Any) -> Any:
         _wrong(path, key, value, " or ".join(f'"{choice}"' for choice in _CHOICES[key]))
     if key == "track_time_zone":
         return _time_zone(path, text)
+    if key == "street_language":
+        return checked_language(text)
+    if key == "satellite_cache":
+        return (path.parent / text).as_posix()
     if key == "satellite":
         return _satellite(path, text)
     return clean_name(text) or _wrong(path, key, value, "not empty") if key == "name" else text
@@ -184,10 +223,11 @@ def _time_zone(path: Path, text: str) -> str:
 
 
 def _satellite(path: Path, text: str) -> str:
-    if text == "streets":
+    if text == DRAWN:
         return text
-    if "://" in text:
-        _wrong(path, "satellite", text, "a path (nothing is fetched from the web)")
-    if any(text.count(part) != 1 for part in ("{z}", "{x}", "{y}")):
-        _wrong(path, "satellite", text, 'a path with {z}, {x} and {y}, or "streets"')
-    return (path.parent / text).as_posix()
+    where = text if is_web(text) else (path.parent / text).as_posix()
+    try:
+        check_imagery(where)
+    except AddressVLMError as error:
+        raise type(error)(f"{path}: {error}") from None
+    return where

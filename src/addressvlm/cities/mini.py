@@ -13,9 +13,10 @@ from addressvlm.cities.city import TILES, About
 from addressvlm.cities.minicity.city import MiniCity
 from addressvlm.cities.minicity.config import MiniCityConfig, mini_city
 from addressvlm.cities.photos import shrunk
-from addressvlm.cities.source import Tile, Written
+from addressvlm.cities.source import Around, Written
 from addressvlm.folders import write_atomically
 from addressvlm.imagery.opening import save_jpeg
+from addressvlm.imagery.tilegrid import Tile
 from addressvlm.work import Workers
 
 
@@ -32,10 +33,11 @@ class MiniWriter:
         save_jpeg(shrunk(view.image, self.photo_px), path)
         return Written(scene=view.scene)
 
-    def tile(self, tile: Tile, path: Path) -> None:
+    def tile(self, tile: Tile, path: Path) -> Written:
         """Write a tile as PNG."""
         with write_atomically(path, durable=False) as temporary:
             _city(self.config).render_tile(tile).save(temporary, "PNG")
+        return Written()
 
 
 def mini_source(name: str, *, radius_m: float = 30.0, photo_px: int = 768, **overrides: Any) -> "MiniSource":
@@ -51,9 +53,11 @@ class MiniSource:
     radius_m: float
     photo_px: int
     district_tolerance_m: float = 50.0
+    street_language: str | None = "en"
     pictures: bool = True
     label_aliases: Mapping[str, str] = field(default_factory=dict)
     repeats: bool = True  # an empty view may look like another, but no house stands in two places
+    imagery_origin: None = None  # the name of the city is enough
 
     @property
     def about(self) -> About:
@@ -93,9 +97,9 @@ class MiniSource:
             source=views["photo"], time=None, split=None, label_district="", label_street="", reason=""
         )
 
-    def tiles(self, photos: pd.DataFrame) -> dict[str, list[Tile]]:
+    def tiles(self, photos: pd.DataFrame) -> dict[str, Around]:
         """All tiles of the city for every location."""
-        return dict.fromkeys(photos["location"], list(self._city.tiles))
+        return dict.fromkeys(photos["location"], Around(list(self._city.tiles)))
 
     @cached_property
     def _city(self) -> MiniCity:

@@ -3,15 +3,13 @@
 import hashlib
 import json
 import math
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
-import numpy as np
 import pandas as pd
 from PIL import Image
 
@@ -20,21 +18,23 @@ from addressvlm.cities.cityfile import PATHS, CityFile
 from addressvlm.cities.offering import cut_of, offered, photo_table, placed
 from addressvlm.cities.panoramas import Cut, view_of
 from addressvlm.cities.photos import Offer, shrunk, without_path
-from addressvlm.cities.source import Tile, Written
+from addressvlm.cities.source import Around, Written
+from addressvlm.cities.surroundings import tiles_around
 from addressvlm.errors import AddressVLMError
 from addressvlm.folders import sha256, write_atomically
-from addressvlm.geo.places import LatLon, Projection
 from addressvlm.geo.reading import read_districts, read_streets
 from addressvlm.geo.tracks import gpx_files
-from addressvlm.imagery.frames import Frame
 from addressvlm.imagery.likeness import likeness
-from addressvlm.imagery.opening import open_image, save_jpeg
-from addressvlm.imagery.tiles import XYZTiles, tiles_covering
-from addressvlm.work import Workers
+from addressvlm.imagery.opening import image_of, open_image, save_jpeg
+from addressvlm.imagery.satellite import DRAWN
+from addressvlm.imagery.stores import Imagery, is_web, open_store
+from addressvlm.imagery.tilegrid import Tile, TileStore
+from addressvlm.imagery.webtiles import WebAccess
+from addressvlm.work import Workers, track
 
-# Tiles are kept that are fine enough for map pictures of these sizes.
-_MAP_PX = (336, 672)
-_TILE_ENDS = (".png", ".jpg", ".jpeg", ".webp")
+_WEB = ("satellite_max_zoom",)
+# Keys that decide nothing, or whose content does: a digest stands for it.
+_ELSEWHERE = (*PATHS, "satellite", "satellite_cache", "satellite_per_second", "annotations")
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,9 @@ class OwnWriter:
     """Copies photos (upright, smaller, without metadata) and tiles (as they are)."""
 
     photo_px: int
-    satellite: str
     cut: Cut
+    imagery: Imagery
+    imagery_sha256: str | None
 
     def photo(self, row: Mapping[str, Any], path: Path) -> Written:
         """Copy the photo of a row, or cut its view out of the panorama; or say why that cannot be."""
@@ -54,15 +55,27 @@ class OwnWriter:
         save_jpeg(image, path)
         return Written(likeness=likeness(image))
 
-    def tile(self, tile: Tile, path: Path) -> None:
-        """Copy a tile."""
+    def tile(self, tile: Tile, path: Path) -> Written:
+        """Copy a tile, unless it is no picture."""
+        try:
+            data = _opened_once(self.imagery, self.imagery_sha256).read(tile)
+            image_of(data, "the tile")
+        except AddressVLMError:
+            return Written(reason="is cut, damaged or no picture")
         with write_atomically(path, durable=False) as temporary:
-            shutil.copyfile(XYZTiles(self.satellite).path(tile), temporary)
+            temporary.write_bytes(data)
+        return Written()
 
     def _image(self, path: Path, yaw_deg: float) -> Image.Image:
         if math.isnan(yaw_deg):
             return shrunk(open_image(path), self.photo_px)
         return view_of(path, yaw_deg, self.cut, self.photo_px)
+
+
+@lru_cache(maxsize=2)
+def _opened_once(imagery: Imagery, sha256: str | None) -> TileStore:
+    """The tiles, opened once in a process unless they have changed."""
+    return open_store(imagery)
 
 
 @dataclass(frozen=True)
@@ -74,17 +87,14 @@ class OwnSource:
     @property
     def about(self) -> About:
         """The keys that go into the city folder; its tiles lie in the folder itself."""
-        satellite = self.file.satellite
-        if satellite != "streets":
-            kind = Path(satellite).suffix.lower()
-            satellite = f"{TILES}/{{z}}/{{x}}/{{y}}{kind if kind in _TILE_ENDS else ''}"
+        satellite, attribution = DRAWN, self.file.attribution
+        if self._store:
+            satellite = f"{TILES}/{{z}}/{{x}}/{{y}}{self._store.ending}"
+            theirs = self._store.attribution
+            if theirs and theirs not in attribution:
+                attribution = f"{attribution}, {theirs} (imagery)" if attribution else theirs
         return About(
-            self.file.name,
-            self.file.levels,
-            satellite,
-            self.file.map_side_m,
-            self.file.attribution,
-            self.file.licence,
+            self.file.name, self.file.levels, satellite, self.file.map_side_m, attribution, self.file.licence
         )
 
     @property
@@ -97,25 +107,26 @@ class OwnSource:
         """The key of that name."""
         return self.file.district_tolerance_m
 
+    @property
+    def street_language(self) -> str | None:
+        """The key of that name."""
+        return self.file.street_language
+
     @cached_property
     def config(self) -> dict[str, Any]:
         """All keys, with digests in place of paths; of photos and tiles, the digest of their list."""
-        values = {
-            key: value
-            for key, value in asdict(self.file).items()
-            if key not in (*PATHS, "satellite", "annotations")
-        }
-        track = self.file.track
+        values = {key: value for key, value in asdict(self.file).items() if key not in _ELSEWHERE}
+        gpx = self.file.track
         listed = [_listed(offer) for offer in self._offers]
         return {
             "source": "own",
             **values,
             "photos_sha256": _digest(listed),
-            "track_sha256": None if track is None else _digest([sha256(file) for file in gpx_files(track)]),
+            "track_sha256": None if gpx is None else _digest([sha256(file) for file in gpx_files(gpx)]),
             "annotations": {split: sha256(path) for split, path in self.file.annotations.items()},
             "streets_sha256": sha256(self.file.streets),
             "districts_sha256": sha256(self.file.districts),
-            "tiles_sha256": _digest(sorted(self._xyz.tiles)) if self._xyz else None,
+            "tiles_sha256": self._store.fingerprint if self._store else None,
         }
 
     @property
@@ -136,7 +147,8 @@ class OwnSource:
     @property
     def writer(self) -> OwnWriter:
         """Copies in any process."""
-        return OwnWriter(self.file.photo_px, self.file.satellite, cut_of(self.file))
+        fingerprint = self._store.fingerprint if self._store else None
+        return OwnWriter(self.file.photo_px, cut_of(self.file), self._imagery, fingerprint)
 
     def streets(self) -> gpd.GeoDataFrame:
         """The streets of the file."""
@@ -149,43 +161,48 @@ class OwnSource:
             name_field=self.file.districts_name_field,
             aliases=self.file.district_aliases,
             admin_level=self.file.districts_admin_level,
+            from_points_m=self.file.districts_from_points_m,
         )
 
     def photos(self, workers: Workers) -> pd.DataFrame:
         """The photos that the file names; ids count them in their order."""
         return photo_table(placed(self.file, self._offers, workers), self.file.place_m)
 
-    def tiles(self, photos: pd.DataFrame) -> dict[str, list[Tile]] | None:
+    def tiles(self, photos: pd.DataFrame) -> dict[str, Around] | None:
         """Those of the user's tiles that the maps of the photos' locations need."""
-        xyz = self._xyz
-        if xyz is None:
+        store = self._store
+        if store is None:
             return None
+        places = photos.groupby("location")
         return {
-            str(location): _tiles_around(xyz, places, self.file.map_side_m)
-            for location, places in photos.groupby("location")
+            str(location): tiles_around(store, some, self.file.map_side_m)
+            for location, some in track(places, "tiles", len(places))
         }
+
+    @property
+    def imagery_origin(self) -> dict[str, Any] | None:
+        """The address (without a key) or the name of the file, and the digest that tells it from others."""
+        if self._store is None:
+            return None
+        where = self.file.satellite
+        web = {key: getattr(self.file, key) for key in _WEB} if is_web(where) else {}
+        source = where if is_web(where) else Path(where).name
+        return {"source": source, **web, "sha256": self._store.fingerprint, "tile_px": self._store.tile_px}
 
     @cached_property
     def _offers(self) -> list[Offer]:
         return offered(self.file)
 
+    @property
+    def _imagery(self) -> Imagery:
+        file = self.file
+        cache = Path(file.satellite_cache) if file.satellite_cache else None
+        access = WebAccess(file.satellite_per_second, file.satellite_max_zoom, file.satellite_tile_px, cache)
+        return Imagery(file.satellite, access if file.satellite_fetch else None)
+
     @cached_property
-    def _xyz(self) -> XYZTiles | None:
-        return None if self.file.satellite == "streets" else XYZTiles(self.file.satellite)
-
-
-def _tiles_around(xyz: XYZTiles, places: pd.DataFrame, side_m: float) -> list[Tile]:
-    """The tiles for a map around the middle of any of the places, in the sizes maps are made in."""
-    south, north = float(places["lat"].min()), float(places["lat"].max())
-    west, east = float(places["lon"].min()), float(places["lon"].max())
-    middle = LatLon((south + north) / 2, (west + east) / 2)
-    x, y = Projection(middle).to_xy([south, north], [west, east])
-    wide_m = side_m + float(max(np.ptp(x), np.ptp(y)))
-    tiles: set[Tile] = set()
-    for size_px in _MAP_PX:
-        frame = Frame(middle, wide_m, round(size_px * wide_m / side_m))
-        tiles.update(tile for tile in tiles_covering(frame, xyz.zoom_for(frame)) if tile in xyz.tiles)
-    return sorted(tiles)
+    def _store(self) -> TileStore | None:
+        return None if self.file.satellite == DRAWN else open_store(self._imagery)
 
 
 def _listed(offer: Offer) -> tuple[Any, ...]:

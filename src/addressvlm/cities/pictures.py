@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from addressvlm.cities.source import Tile, Writer, Written
+from addressvlm.cities.source import Writer, Written
 from addressvlm.folders import read_json, sha256, write_json
+from addressvlm.imagery.tilegrid import Tile
 from addressvlm.work import Workers, in_processes, track
 
 # Holds a note on every finished batch while a build runs.
@@ -65,9 +66,5 @@ def _write_batch(writer: Writer, folder: Path, batch: Batch) -> list[Written]:
 
 
 def _write(writer: Writer, kind: str, item: Any, path: Path) -> Written:
-    outcome = Written()
-    if kind == "photo":
-        outcome = writer.photo(item, path)
-    else:
-        writer.tile(item, path)
+    outcome = writer.photo(item, path) if kind == "photo" else writer.tile(item, path)
     return outcome if outcome.reason else replace(outcome, sha256=sha256(path))

@@ -1,6 +1,6 @@
 """What every source of a city gives to the build, be it photos of a user or a mini city."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,9 +9,8 @@ import geopandas as gpd
 import pandas as pd
 
 from addressvlm.cities.city import About
+from addressvlm.imagery.tilegrid import Tile
 from addressvlm.work import Workers
-
-Tile = tuple[int, int, int]  # zoom, x, y
 
 
 @dataclass(frozen=True)
@@ -27,13 +26,21 @@ class Written:
     likeness: str = ""
 
 
+@dataclass(frozen=True)
+class Around:
+    """The tiles that show the surroundings of a location, and those that would but are not to be had."""
+
+    tiles: Sequence[Tile]
+    missing: Sequence[Tile] = ()
+
+
 class Writer(Protocol):
     """Makes the files of a city; small enough to be sent to other processes."""
 
     def photo(self, row: Mapping[str, Any], path: Path) -> Written:
         """Write the photo of a row of `Source.photos` as JPEG, atomically."""
 
-    def tile(self, tile: Tile, path: Path) -> None:
+    def tile(self, tile: Tile, path: Path) -> Written:
         """Write a satellite tile, atomically."""
 
 
@@ -55,6 +62,10 @@ class Source(Protocol):
     @property
     def district_tolerance_m(self) -> float:
         """How far outside of a district a photo may be."""
+
+    @property
+    def street_language(self) -> str | None:
+        """The language of the abbreviations in street names; None to find it from the names."""
 
     @property
     def pictures(self) -> bool:
@@ -87,5 +98,9 @@ class Source(Protocol):
         whatever else the writer needs.
         """
 
-    def tiles(self, photos: pd.DataFrame) -> dict[str, list[Tile]] | None:
-        """The tiles that show the surroundings of each location, or None for a map drawn from the vectors."""
+    def tiles(self, photos: pd.DataFrame) -> dict[str, Around] | None:
+        """The tiles around each location, or None for a map drawn from the vectors."""
+
+    @property
+    def imagery_origin(self) -> Mapping[str, Any] | None:
+        """What the blueprint says of where the tiles come from; None where there is nothing to get again."""

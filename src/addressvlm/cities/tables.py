@@ -47,9 +47,9 @@ def write_places(path: Path, places: gpd.GeoDataFrame) -> None:
         places.to_parquet(temporary, index=False)
 
 
-def write_list(path: Path, photos: pd.DataFrame, columns: Mapping[str, str]) -> None:
+def write_list(path: Path, table: pd.DataFrame, columns: Mapping[str, str]) -> None:
     """Write columns (name in the file → name in the frame) as CSV for people."""
     with write_atomically(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(columns)
-        rows.writerows(zip(*(photos[name] for name in columns.values()), strict=True))
+        rows.writerows(zip(*(table[name] for name in columns.values()), strict=True))

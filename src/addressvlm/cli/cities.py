@@ -1,5 +1,6 @@
 """`addressvlm city`: photos, streets, districts and imagery of a city."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,4 +40,49 @@ def build(
     }
     print_result(
         build_city(source, out, radius_m=radius_m, photo_px=photo_px, workers=workers, **overrides), as_json
+    )
+
+
+@app.command("imagery")
+def imagery(
+    city: Annotated[Path, typer.Argument(help="A city folder made by `city build`.")],
+    satellite: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the tiles come from, as in a city.toml. [default: what the blueprint says]",
+            show_default=False,
+        ),
+    ] = None,
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="A tile server may be asked; its terms allow it.")
+    ] = False,
+    per_second: Annotated[float, typer.Option(help="Requests a second, at most.")] = 2.0,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Take tiles that are not what they were.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check a city's tiles against its blueprint, and make again those that are not there."""
+    from addressvlm.cities.blueprint import remake_imagery
+    from addressvlm.imagery.webtiles import WebAccess
+
+    web = WebAccess(per_second=per_second) if fetch else None
+    print_result(remake_imagery(city, satellite, web=web, accept_changes=accept_changes), as_json)
+
+
+@app.command("osm")
+def osm(
+    bounds: Annotated[str, typer.Argument(help="WEST,SOUTH,EAST,NORTH in degrees.")],
+    overpass: Annotated[
+        str, typer.Option(help="The Overpass API to ask, such as https://HOST/api/interpreter.")
+    ],
+    out: Annotated[Path, typer.Option(help="The .osm file to write.")],
+    as_json: AsJson = False,
+) -> None:
+    """Fetch streets and districts of OpenStreetMap into a file, from a server that you name."""
+    from addressvlm.geo.overpass import ATTRIBUTION, fetch_osm, parse_bounds
+
+    asked = fetch_osm(overpass, parse_bounds(bounds), out)
+    print_result(
+        {"file": str(out), "fetched": asked, "attribution": ATTRIBUTION, "licence": "ODbL 1.0"}, as_json
     )

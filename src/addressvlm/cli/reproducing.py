@@ -71,3 +71,28 @@ def beliefs(
     if results is not None:
         publish_beliefs(result, results, f"addressvlm reproduce beliefs --results {results}")
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else beliefs_table(result))
+
+
+@app.command("cities")
+def cities(
+    data: Annotated[Path, typer.Option(help="The folder of real files, as docs/real-cities.md lays it out.")],
+    out: Out = Path("runs/cities"),
+    only: Annotated[
+        str | None, typer.Option(help="Cities, with commas between. [default: all]", show_default=False)
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Also write cities.json and .md into this folder.")
+    ] = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Build cities from real files of every map and imagery format; counts, distances, rejects, seconds."""
+    from addressvlm.experiments.realcities import publish_real_cities, real_cities_table, run_real_cities
+
+    names = only.split(",") if only is not None else None
+    result = run_real_cities(data, out, names=names, workers=workers)
+    if results is not None:
+        publish_real_cities(
+            result, results, f"addressvlm reproduce cities --data {data.name} --results {results}"
+        )
+    print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else real_cities_table(result))

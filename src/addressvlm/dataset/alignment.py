@@ -70,17 +70,18 @@ def alignment_samples(
     """
     location = str(views[0].row["location"])
     labelled = labelled_map(city, location, [view.size for view in views], options)
-    save_picture(labelled.image, folder, map_file(location))
+    save_picture(labelled.image, folder, map_file(location), city.attribution)
     question = alignment_question(city.levels, options.variant)
     spoilt = _spoilt_map(city, elsewhere or location, labelled.image, [view.size for view in views], options)
     for view in views:
         row = view.row
-        pictures, files = _compose(labelled.image, view, folder, options)
+        pictures, files = _compose(labelled.image, view, folder, options, city.attribution)
         label = describe(pictures, hinted_prompt(_hint(city, row, labelled.names, options)))
         if options.control == "view":
             files = (photo_file(row["photo"]),)
         elif spoilt is not None:
-            _compose(spoilt, view, folder, options)  # in place of the picture that the text is about
+            # In place of the picture that the text is about.
+            _compose(spoilt, view, folder, options, city.attribution)
         names = (row["district"], row["street"], labelled.names)
         yield Sample(row["photo"], location, files, question, label, *names)
 
@@ -155,7 +156,7 @@ def _from_above(city: City, frame: Frame) -> Image.Image:
 
 
 def _compose(
-    satellite: Image.Image, view: View, folder: Path, options: DatasetOptions
+    satellite: Image.Image, view: View, folder: Path, options: DatasetOptions, rights: str
 ) -> tuple[Pictures, tuple[str, ...]]:
     """Map and street view as the variant wants them, with the files that they are in."""
     photo, location = view.row["photo"], view.row["location"]
@@ -165,7 +166,7 @@ def _compose(
         picture, file = graft(satellite, view.image, options.delta, photo_size=view.size), grafted_file(photo)
     else:
         picture, file = stitch(satellite, view.image, photo_size=view.size), stitched_file(photo)
-    save_picture(picture, folder, file)
+    save_picture(picture, folder, file, rights)
     return picture, (file,)
 
 

@@ -27,8 +27,8 @@ def stitched_file(photo: str) -> str:
     return f"images/stitched/{photo}.jpg"
 
 
-def save_picture(image: Image.Image, dataset: Path, file: str) -> None:
-    """Write a picture where the tables will name it, atomically."""
+def save_picture(image: Image.Image, dataset: Path, file: str, rights: str) -> None:
+    """Write a picture where the tables will name it, atomically; `rights` says whom to name for it."""
     path = dataset / file
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_jpeg(image, path)
+    save_jpeg(image, path, rights)

@@ -76,7 +76,8 @@ def _make_place(task: Task, place: Place) -> Part:
     city = _city(task.city, task.fingerprint)
     views, skipped = _open_views(city, place, task.options.image_px)
     for view in views:
-        save_picture(_at_most(task.options.image_px, view), task.out, photo_file(view.row["photo"]))
+        picture = _at_most(task.options.image_px, view)
+        save_picture(picture, task.out, photo_file(view.row["photo"]), city.attribution)
     samples: list[dict[str, Any]] = []
     without_map = ""
     if place.training and views:

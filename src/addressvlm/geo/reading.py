@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pyarrow
 import pyogrio
 
 from addressvlm.errors import AddressVLMError, UsageError
-from addressvlm.geo.streets import AREAS, LINES, clean_name, in_degrees, keep_usable, street_key
+from addressvlm.geo.cells import cells_of_points
+from addressvlm.geo.streets import AREAS, LINES, POINTS, clean_name, in_degrees, keep_usable, street_key
 
 # The file name's end → the reader GDAL must choose by the content.
 FORMATS = {
@@ -25,6 +27,9 @@ FORMATS = {
     ".parquet": "Parquet",
     ".geoparquet": "Parquet",
 }
+# Points alone may also come as a table; GDAL looks for the coordinates under these names.
+_TABLES = {".csv": "CSV"}
+_LAT, _LON = "lat,latitude,y", "lon,lng,long,longitude,x"
 STREET_FIELDS = (
     *("name", "street", "street_name", "streetname", "fullname", "full_name", "strname", "str_name"),
     *("st_name", "stname", "road_name", "roadname", "label"),
@@ -45,7 +50,8 @@ def read_streets(path: Path, *, name_field: str | None = None) -> gpd.GeoDataFra
     """Every named way a person may be on (roads, footways, trails, steps), one row a piece, in WGS84.
 
     Columns `name` and `geometry`. The name is in `name_field`, or in the first of `STREET_FIELDS` that the
-    file has; for OSM any tag will do ("name:en"). `attrs["dropped"]` counts the pieces left out, by reason.
+    file has; for OSM any tag will do ("name:en"). "predir + name + type" joins several fields, of
+    "name:en | name" the first with a text counts. `attrs["dropped"]` counts the pieces left out, by reason.
     """
     where = f"highway IS NOT NULL AND highway NOT IN {_NO_STREETS}"
     frame = _read(path, "lines", where)
@@ -61,13 +67,24 @@ def read_districts(
     name_field: str | None = None,
     aliases: Mapping[str, str] | None = None,
     admin_level: int | None = None,
+    from_points_m: float | None = None,
 ) -> gpd.GeoDataFrame:
     """Districts as named areas: columns `name`, `geometry`, in WGS84.
 
     `aliases` renames ({"Central Business District": "Downtown"}). Of an OSM file these are the administrative
     boundaries of one `admin_level`, or without a level all of them and the areas tagged as suburbs, quarters
-    and neighbourhoods. `attrs["dropped"]` counts what was left out, by reason.
+    and neighbourhoods. With `from_points_m` the file (which may then be a CSV) has a point for each district,
+    which is the ground nearest to it, up to so far. `attrs["dropped"]` counts what was left out, by reason.
     """
+    if from_points_m is not None:
+        frame = _read(path, "points", f"place IN {_PLACES}", tables=True)
+        points = keep_usable(_named(frame, path, name_field, DISTRICT_FIELDS), POINTS)
+        if points.empty:
+            raise AddressVLMError(f"{path} holds no district as a point: {_dropped(points)}")
+        cells = cells_of_points(points, from_points_m)
+        cells.attrs["dropped"] = points.attrs["dropped"]
+        cells["name"] = _renamed(cells["name"], aliases or {}, path)
+        return cells
     where = f"boundary = 'administrative' OR place IN {_PLACES}"
     if admin_level is not None:
         where = f"boundary = 'administrative' AND admin_level = '{int(admin_level)}'"
@@ -82,14 +99,16 @@ def read_districts(
     return kept
 
 
-def _read(path: Path, osm_layer: str, osm_where: str) -> gpd.GeoDataFrame:
-    driver = _driver(path)
+def _read(path: Path, osm_layer: str, osm_where: str, *, tables: bool = False) -> gpd.GeoDataFrame:
+    driver = _driver(path, tables)
     try:
         if driver == "Parquet":
             return gpd.read_parquet(path)
         layer, options = _layer(path, driver, osm_layer), {}
         if driver == "OSM":
             options = {"where": osm_where, "TAGS_FORMAT": "JSON"}
+        elif driver == "CSV":
+            options = {"X_POSSIBLE_NAMES": _LON, "Y_POSSIBLE_NAMES": _LAT}
         return pyogrio.read_dataframe(path, layer=layer, **options)
     except (RuntimeError, pyarrow.ArrowException) as error:  # pyogrio has no common error of its own
         raise AddressVLMError(
@@ -99,14 +118,15 @@ def _read(path: Path, osm_layer: str, osm_where: str) -> gpd.GeoDataFrame:
         raise AddressVLMError(f"{path} cannot be read as {driver}: {_first(error)}") from error
 
 
-def _driver(path: Path) -> str:
+def _driver(path: Path, tables: bool) -> str:
     if not path.is_file():
         raise AddressVLMError(f"there is no file {path}")
-    for end in sorted(FORMATS, key=len, reverse=True):
+    formats = {**FORMATS, **_TABLES} if tables else FORMATS
+    for end in sorted(formats, key=len, reverse=True):
         if path.name.lower().endswith(end):
-            return FORMATS[end]
+            return formats[end]
     raise AddressVLMError(
-        f"{path} is of no format known here; streets and districts come as {', '.join(FORMATS)}"
+        f"{path} is of no format known here; streets and districts come as {', '.join(formats)}"
     )
 
 
@@ -146,11 +166,7 @@ def _names(
     if frame.empty:
         return []
     if name_field is not None:
-        if name_field.lower() in fields:
-            return [_listed_names(value) for value in frame[fields[name_field.lower()]]]
-        if "other_tags" in fields:
-            return [_listed_names(_tags(value).get(name_field)) for value in frame[fields["other_tags"]]]
-        raise UsageError(f"{path} has no field {name_field!r}; it has {_listed(fields.values())}")
+        return _wished_names(frame, fields, path, name_field)
     for field in usual:
         if field in fields:
             names = [_listed_names(value) for value in frame[fields[field]]]
@@ -160,6 +176,32 @@ def _names(
         f"no names in {path}: none of {', '.join(usual)} is a field with text; "
         f"it has {_listed(fields.values())}; say which field holds the name"
     )
+
+
+def _wished_names(
+    frame: gpd.GeoDataFrame, fields: Mapping[str, str], path: Path, wish: str
+) -> list[list[str]]:
+    """The names in the field that is wished, "this | or that", or "several + together"."""
+    if wish.lower() in fields or not re.search(r"[|+]", wish):
+        return _field(frame, fields, path, wish)
+    choices = []
+    for choice in wish.split("|"):
+        parts = [_field(frame, fields, path, field.strip()) for field in choice.split("+")]
+        if len(parts) == 1:
+            choices.append(parts[0])
+        else:
+            choices.append(
+                [[clean_name(" ".join(" / ".join(p) for p in row))] for row in zip(*parts, strict=True)]
+            )
+    return [next((some for some in row if any(some)), [""]) for row in zip(*choices, strict=True)]
+
+
+def _field(frame: gpd.GeoDataFrame, fields: Mapping[str, str], path: Path, wish: str) -> list[list[str]]:
+    if wish.lower() in fields:
+        return [_listed_names(value) for value in frame[fields[wish.lower()]]]
+    if "other_tags" in fields:
+        return [_listed_names(_tags(value).get(wish)) for value in frame[fields["other_tags"]]]
+    raise UsageError(f"{path} has no field {wish!r}; it has {_listed(fields.values())}")
 
 
 def _listed_names(value: Any) -> list[str]:

@@ -2,8 +2,9 @@
 
 import unicodedata
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 import geopandas as gpd
@@ -11,12 +12,15 @@ import numpy as np
 import shapely
 
 from addressvlm.errors import AddressVLMError
+from addressvlm.geo.naming import checked_language, language_of, name_key
 from addressvlm.geo.places import Bounds, Projection
 
 WGS84 = "EPSG:4326"
 
 LINES = ("LineString", "MultiLineString")
 AREAS = ("Polygon", "MultiPolygon")
+POINTS = ("Point",)
+_OTHER_SHAPE = {LINES: "not a line", AREAS: "not an area", POINTS: "not a point"}
 _NO_NAMES = {
     "",
     "<null>",
@@ -56,19 +60,39 @@ class StreetMap:
         return Projection(self.bounds.centre)
 
 
-def street_map(streets: gpd.GeoDataFrame, districts: gpd.GeoDataFrame) -> StreetMap:
+def street_map(
+    streets: gpd.GeoDataFrame, districts: gpd.GeoDataFrame, *, language: str | None = None
+) -> StreetMap:
     """Join the pieces of every name and check that there are streets and districts at all.
 
     Both frames need the columns `name` and `geometry`. Spellings that `street_key` finds equal are one name,
-    written as most of its pieces write it. What has no name or another kind of geometry is left out.
+    those of streets also where `name_key` does by the abbreviations of their `language` (by default the one
+    that most are in); the name is written as most of its pieces write it. What has no name or another kind of
+    geometry is left out.
     """
-    lines = _one_row_a_name(keep_usable(in_degrees(streets, "streets"), LINES), _one_line)
-    areas = _one_row_a_name(keep_usable(in_degrees(districts, "districts"), AREAS), _one_area)
+    lines = keep_usable(in_degrees(streets, "streets"), LINES)
+    lines = _one_row_a_name(lines, _one_line, _street_keys(lines["name"], language))
+    areas = _one_row_a_name(keep_usable(in_degrees(districts, "districts"), AREAS), _one_area, street_key)
     if lines.empty:
         raise AddressVLMError("there is no street with a name and a line")
     if areas.empty:
         raise AddressVLMError("there is no district with a name and an area")
     return StreetMap(lines, areas)
+
+
+def joined_spellings(names: Iterable[str], *, language: str | None = None) -> list[tuple[str, str, int]]:
+    """The spellings that `street_map` takes for another name: (name, spelling, pieces), sorted.
+
+    `names` holds that of every piece of street.
+    """
+    names = list(names)
+    return sorted(
+        (usual, spelling, pieces)
+        for spellings in _by_key(names, _street_keys(names, language)).values()
+        for usual in (_usual(spellings),)
+        for spelling, pieces in spellings.items()
+        if spelling != usual
+    )
 
 
 def street_key(name: str) -> str:
@@ -111,19 +135,30 @@ def keep_usable(frame: gpd.GeoDataFrame, kinds: tuple[str, ...]) -> gpd.GeoDataF
     kept = kept.reset_index(drop=True)
     kept.attrs["dropped"] = {
         "without a name": int((~named).sum()),
-        "not a line" if kinds is LINES else "not an area": int((named & ~fits).sum()),
+        _OTHER_SHAPE[kinds]: int((named & ~fits).sum()),
     }
     return kept
 
 
-def _one_row_a_name(frame: gpd.GeoDataFrame, join: Any) -> gpd.GeoDataFrame:
+def _street_keys(names: Iterable[str], language: str | None) -> Callable[[str], str]:
+    language = language_of(set(names)) if language is None else checked_language(language)
+    return cache(partial(name_key, language=language))
+
+
+def _by_key(names: Iterable[str], key: Callable[[str], str]) -> dict[str, Counter[str]]:
+    """How often each spelling occurs, by what the spellings of one name have in common."""
     spellings: dict[str, Counter[str]] = {}
+    for name in names:
+        spellings.setdefault(key(name), Counter())[name] += 1
+    return spellings
+
+
+def _one_row_a_name(frame: gpd.GeoDataFrame, join: Any, key: Callable[[str], str]) -> gpd.GeoDataFrame:
+    usual = {one: _usual(spellings) for one, spellings in _by_key(frame["name"], key).items()}
     pieces: dict[str, list[Any]] = {}
     for name, shape in zip(frame["name"], frame.geometry, strict=True):
-        key = street_key(name)
-        spellings.setdefault(key, Counter())[name] += 1
-        pieces.setdefault(key, []).append(shape)
-    named = {_usual(spellings[key]): join(shapes) for key, shapes in pieces.items()}
+        pieces.setdefault(usual[key(name)], []).append(shape)
+    named = {name: join(shapes) for name, shapes in pieces.items()}
     names = sorted(name for name, shape in named.items() if not shape.is_empty)
     return gpd.GeoDataFrame({"name": names}, geometry=[named[name] for name in names], crs=WGS84)
 

@@ -43,6 +43,7 @@ _UPRIGHT = {
 }
 _ON_THE_SIDE = [_UPRIGHT[number] for number in (5, 6, 7, 8)]
 _WARNINGS = threading.Lock()
+_MOST_COMMENT = 65_533  # bytes in one segment of a JPEG
 
 
 def open_image(path: Path, *, max_pixels: int = MAX_PIXELS, needed_px: float | None = None) -> Image.Image:
@@ -59,17 +60,10 @@ def open_image(path: Path, *, max_pixels: int = MAX_PIXELS, needed_px: float | N
     Raises `AddressVLMError` naming the file and what is wrong with it.
     """
     with opened(path, max_pixels=max_pixels) as image:
-        try:
-            if needed_px is not None:
-                scale = needed_px / max(image.size)
-                image.draft(None, (math.ceil(scale * image.width), math.ceil(scale * image.height)))
-            image.load()
-            upright = _upright(image)
-            pixels = _as_rgb(upright)
-        except _DAMAGED as error:
-            raise AddressVLMError(f"{path} is truncated or damaged: its pixels cannot be decoded") from error
-    pixels.info.clear()
-    return pixels
+        if needed_px is not None:
+            scale = needed_px / max(image.size)
+            image.draft(None, (math.ceil(scale * image.width), math.ceil(scale * image.height)))
+        return _decoded(path, image)
 
 
 def upright_size(path: Path) -> tuple[int, int]:
@@ -79,14 +73,19 @@ def upright_size(path: Path) -> tuple[int, int]:
         return image.size[::-1] if turn in _ON_THE_SIDE else image.size
 
 
-def jpeg(image: Image.Image) -> bytes:
-    """`image` as JPEG (quality 92, full colour resolution), without metadata.
+def image_of(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """`open_image` of bytes that lie in no file; `name` stands in the errors instead of a path."""
+    return _decoded(name, _read_header(name, io.BytesIO(data), max_pixels))
 
-    Equal pixels give equal bytes.
+
+def jpeg(image: Image.Image, rights: str = "") -> bytes:
+    """`image` as JPEG (quality 92, full colour resolution), without metadata but whom to name for it.
+
+    `rights` becomes the comment of the file. Equal pixels give equal bytes.
     """
     stream = io.BytesIO()
     # Without `comment` Pillow would carry over the one of the file that the image came from.
-    image.convert("RGB").save(stream, "JPEG", quality=92, subsampling="4:4:4", comment=b"")
+    image.convert("RGB").save(stream, "JPEG", quality=92, subsampling="4:4:4", comment=_comment(rights))
     return stream.getvalue()
 
 
@@ -95,10 +94,15 @@ def data_uri(image: Image.Image) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg(image)).decode('ascii')}"
 
 
-def save_jpeg(image: Image.Image, path: Path) -> None:
+def save_jpeg(image: Image.Image, path: Path, rights: str = "") -> None:
     """Write `image` as `jpeg` makes it, atomically."""
     with write_atomically(path, durable=False) as temporary:
-        temporary.write_bytes(jpeg(image))
+        temporary.write_bytes(jpeg(image, rights))
+
+
+def _comment(text: str) -> bytes:
+    """UTF-8, no longer than a comment can be."""
+    return text.encode()[:_MOST_COMMENT].decode(errors="ignore").encode()
 
 
 @contextmanager
@@ -109,10 +113,7 @@ def opened(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]
     except OSError as error:
         raise AddressVLMError(f"{path} cannot be opened: {error.strerror or error}") from error
     with file:
-        image = _read_header(path, file, max_pixels)
-        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-            raise AddressVLMError(f"{path} is an animation; a photo is a single picture")
-        yield image
+        yield _read_header(path, file, max_pixels)
 
 
 def exif_tags(image: Image.Image, directory: ExifTags.IFD | None = None) -> dict[int, Any]:
@@ -125,7 +126,17 @@ def exif_tags(image: Image.Image, directory: ExifTags.IFD | None = None) -> dict
         return {}
 
 
-def _read_header(path: Path, file: IO[bytes], max_pixels: int) -> Image.Image:
+def _decoded(path: Path | str, image: Image.Image) -> Image.Image:
+    try:
+        image.load()
+        pixels = _as_rgb(_upright(image))
+    except _DAMAGED as error:
+        raise AddressVLMError(f"{path} is truncated or damaged: its pixels cannot be decoded") from error
+    pixels.info.clear()
+    return pixels
+
+
+def _read_header(path: Path | str, file: IO[bytes], max_pixels: int) -> Image.Image:
     too_large = f"{path} has more than {max_pixels / 1e6:g} million pixels; scale it down"
     try:
         with _quietly():
@@ -142,6 +153,8 @@ def _read_header(path: Path, file: IO[bytes], max_pixels: int) -> Image.Image:
         raise AddressVLMError(f"{path} is truncated or damaged: its header cannot be read") from error
     if image.width * image.height > max_pixels:
         raise AddressVLMError(too_large)
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+        raise AddressVLMError(f"{path} is an animation; a photo is a single picture")
     return image
 
 

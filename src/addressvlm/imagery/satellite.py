@@ -9,7 +9,8 @@ from addressvlm.errors import UsageError
 from addressvlm.geo.streets import StreetMap
 from addressvlm.imagery.drawnmap import DrawnMap
 from addressvlm.imagery.frames import Frame
-from addressvlm.imagery.tiles import XYZTiles, tiles_covering
+from addressvlm.imagery.tilegrid import tiles_covering
+from addressvlm.imagery.tiles import XYZTiles
 
 __all__ = ["DrawnMap", "Frame", "SatelliteSource", "XYZTiles", "open_satellite", "tiles_covering"]
 

@@ -1,22 +1,28 @@
 """Satellite pictures out of a folder of XYZ tiles (Web Mercator, as the whole web serves them)."""
 
 import glob
+import hashlib
+import json
 import math
 import re
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-import mercantile
 from PIL import Image
 
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.imagery.frames import Frame
 from addressvlm.imagery.opening import open_image
+from addressvlm.imagery.tilegrid import (
+    MISSING_COLOUR,
+    TILE_ENDS,
+    Tile,
+    in_tiles,
+    tiles_covering,
+    zoom_for,
+    zoom_wanted,
+)
 
-Tile = tuple[int, int, int]  # zoom, x, y
-
-MISSING_COLOUR = (128, 128, 128)
-_EQUATOR_M = 2 * math.pi * 6_378_137
 _TILES_IN_MEMORY = 128
 
 
@@ -26,6 +32,8 @@ class XYZTiles:
     Tiles are JPEG, PNG or WebP squares of one size. What has no tile is grey on a picture; `missing` tells of
     every tile that was wanted and not had why ("no file", or what is wrong with it).
     """
+
+    zooms_alike = False
 
     def __init__(self, template: str, attribution: str = ""):
         if any(template.count(field) != 1 for field in ("{z}", "{x}", "{y}")):
@@ -54,6 +62,33 @@ class XYZTiles:
         matches = (re.fullmatch(expression, file.relative_to(folder).as_posix()) for file in files)
         return frozenset((int(match["z"]), int(match["x"]), int(match["y"])) for match in matches if match)
 
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the list of tiles."""
+        return hashlib.sha256(json.dumps(sorted(self.tiles)).encode()).hexdigest()
+
+    @property
+    def ending(self) -> str:
+        """What the template ends with, where that is the ending of a picture."""
+        ending = Path(self.template).suffix.lower()
+        return ending if ending in TILE_ENDS else ""
+
+    @cached_property
+    def zooms(self) -> list[int]:
+        """The zooms of all tiles."""
+        return sorted({zoom for zoom, _, _ in self.tiles})
+
+    def has(self, tile: Tile) -> bool:
+        """Whether the tile has a file."""
+        return tile in self.tiles
+
+    def read(self, tile: Tile) -> bytes:
+        """The bytes of the tile's file."""
+        try:
+            return self.path(tile).read_bytes()
+        except OSError as error:
+            raise AddressVLMError(f"{self.path(tile)} cannot be read: {error.strerror or error}") from error
+
     @cached_property
     def tile_px(self) -> int:
         """The side of the tiles: that of the first one that can be read."""
@@ -63,35 +98,15 @@ class XYZTiles:
             raise AddressVLMError(f"there is no tile that can be read at {self.template}")
         return first.width
 
-    def zoom_for(self, frame: Frame) -> int:
-        """The zoom to show the frame with.
-
-        It is the coarsest one at least as fine as the frame's pixels, or else the finest one. Should tiles be
-        missing there, it is the next in that order that has at least a tenth more of the ground.
-        """
-        wanted = _zoom_wanted(frame, self.tile_px)
-        zooms = sorted(
-            {zoom for zoom, _, _ in self.tiles}, key=lambda zoom: (zoom < wanted, abs(zoom - wanted))
-        )
-        best, best_share = zooms[0], 0.0
-        for zoom in zooms:
-            tiles = tiles_covering(frame, zoom)
-            share = len(self.tiles.intersection(tiles)) / len(tiles)
-            if share >= best_share + 0.1:
-                best, best_share = zoom, share
-            if best_share > 0.9:
-                break
-        return best
-
     def image(self, frame: Frame) -> Image.Image:
         """The frame as RGB, put together from its tiles and resampled with sub-pixel accuracy.
 
         Raises `AddressVLMError` where no tile shows any of it.
         """
-        zoom = self.zoom_for(frame)
+        zoom = zoom_for(self, frame)
         # Tiles much finer than the picture are scaled down one by one, so that the mosaic stays small.
-        side = max(1, self.tile_px >> max(0, zoom - _zoom_wanted(frame, self.tile_px)))
-        left, top, right, bottom = _in_tiles(frame, zoom)
+        side = max(1, self.tile_px >> max(0, zoom - zoom_wanted(frame, self.tile_px)))
+        left, top, right, bottom = in_tiles(frame, zoom)
         columns, rows = math.floor(left), math.floor(top)
         mosaic_size = (side * (math.ceil(right) - columns), side * (math.ceil(bottom) - rows))
         mosaic = Image.new("RGB", mosaic_size, MISSING_COLOUR)
@@ -119,35 +134,6 @@ class XYZTiles:
                 reason = str(error)
         self.missing[tile] = reason
         return None
-
-
-def tiles_covering(frame: Frame, zoom: int) -> list[Tile]:
-    """The tiles that show some of the frame, as (zoom, x, y), by x, then y."""
-    left, top, right, bottom = _in_tiles(frame, zoom)
-    columns = range(math.floor(left), math.ceil(right))
-    rows = range(math.floor(top), math.ceil(bottom))
-    return [(zoom, x, y) for x in columns for y in rows]
-
-
-def _in_tiles(frame: Frame, zoom: int) -> tuple[float, float, float, float]:
-    """Left, top, right, bottom of the frame, counted in tiles from the upper left corner of the world."""
-    west, north = mercantile.xy(frame.bounds.west, frame.bounds.north)
-    east, south = mercantile.xy(frame.bounds.east, frame.bounds.south)
-    tiles_per_m = 2**zoom / _EQUATOR_M
-    half = 2**zoom / 2
-    return (
-        half + west * tiles_per_m,
-        half - north * tiles_per_m,
-        half + east * tiles_per_m,
-        half - south * tiles_per_m,
-    )
-
-
-def _zoom_wanted(frame: Frame, tile_px: int) -> int:
-    """The coarsest zoom whose pixels are no larger than the frame's."""
-    tile_m = tile_px * frame.side_m / frame.size_px
-    around_m = _EQUATOR_M * math.cos(math.radians(frame.centre.lat))
-    return max(0, math.ceil(math.log2(around_m / tile_m)))
 
 
 def _split(template: str) -> tuple[Path, str]:
