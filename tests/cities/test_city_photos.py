@@ -8,13 +8,14 @@ from smalltown import picture, save_with_gps
 from addressvlm.cities.own import OwnWriter
 from addressvlm.cities.panoramas import Cut
 from addressvlm.cities.photos import Offer, located, photos_in_folder
+from addressvlm.imagery.stores import Imagery
 
 SPECIMENS = Path(__file__).resolve().parents[3] / "shared" / "data" / "exif_samples"
 
 
 def copied(path: Path, target: Path) -> str:
     """Copy a photo at most 150 pixels long; returns why that cannot be."""
-    writer = OwnWriter(150, "streets", Cut(0))
+    writer = OwnWriter(150, Cut(0), Imagery("streets"), None)
     return writer.photo({"path": path, "yaw_deg": math.nan}, target).reason
 
 
