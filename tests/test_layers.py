@@ -76,6 +76,6 @@ def test_every_package_is_in_the_table() -> None:
     assert packages == set(ALLOWED)
 
 
-def test_only_the_mini_city_is_a_package_within_a_package() -> None:
+def test_only_the_mini_city_and_the_exports_are_packages_within_a_package() -> None:
     nested = {str(path.parent.relative_to(SOURCE)) for path in SOURCE.glob("*/*/__init__.py")}
-    assert nested == {"cities/minicity"}
+    assert nested == {"cities/minicity", "dataset/exports"}

@@ -84,7 +84,7 @@ def read_conversations(dataset: Path, stage: str) -> list[Conversation]:
             tuple(folder / image for image in row["images"]),
             tuple(_turns(row)),
         )
-        for row in _rows(read_table(dataset, _STAGES[stage], columns))
+        for row in rows_of(read_table(dataset, _STAGES[stage], columns))
     ]
 
 
@@ -112,7 +112,8 @@ def read_table(dataset: Path, name: str, columns: list[str] | None = None) -> pa
         raise AddressVLMError(f"{path} cannot be read: {error}; build the data set again") from error
 
 
-def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+def rows_of(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """The rows of a table one by one, in bounded memory."""
     for batch in table.to_batches(max_chunksize=_ROWS_AT_ONCE):
         yield from batch.to_pylist()
 
