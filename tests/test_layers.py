@@ -12,12 +12,14 @@ BASE = {"errors", "folders", "work", "environment"}
 ALLOWED = {
     "geo": set(),
     "imagery": {"geo"},
+    "pages": {"geo", "imagery"},
     "cities": {"geo", "imagery"},
     "dataset": {"geo", "imagery", "cities"},
     "model": set(),
     "training": {"dataset", "model"},
-    "inference": {"geo", "imagery", "dataset", "model"},
-    "evaluation": {"geo", "imagery", "dataset"},
+    "inference": {"geo", "imagery", "pages", "dataset", "model"},
+    "evaluation": {"geo", "imagery", "pages", "dataset"},
+    "inspection": {"geo", "imagery", "pages", "cities", "dataset", "evaluation"},
     "experiments": {"geo", "imagery", "cities", "dataset", "model", "training", "inference", "evaluation"},
     "cli": {
         "geo",
@@ -28,6 +30,7 @@ ALLOWED = {
         "training",
         "inference",
         "evaluation",
+        "inspection",
         "experiments",
     },
 }
@@ -35,11 +38,13 @@ ALLOWED = {
 STRANGERS = {
     "geo": {"torch", "PIL", "transformers"},
     "imagery": {"torch", "transformers"},
+    "pages": {"torch", "transformers"},
     "cities": {"torch", "transformers"},
     "dataset": {"torch", "transformers", "peft"},
     "model": {"geopandas", "shapely", "pyproj", "mapnik"},
     "training": {"geopandas", "shapely", "pyproj", "mapnik"},
     "evaluation": {"torch", "transformers", "peft"},
+    "inspection": {"torch", "transformers", "peft"},
 }
 
 

@@ -1,10 +1,11 @@
 """`addressvlm city`: photos, streets, districts and imagery of a city."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from addressvlm.cli.options import AsJson, Out, Workers, print_result
+from addressvlm.cli.options import AsJson, Out, Page, Workers, print_result
 
 app = typer.Typer(help="Photos, streets, districts and imagery of a city.", no_args_is_help=True)
 
@@ -40,3 +41,15 @@ def build(
     print_result(
         build_city(source, out, radius_m=radius_m, photo_px=photo_px, workers=workers, **overrides), as_json
     )
+
+
+@app.command("show")
+def show(
+    city: Annotated[Path, typer.Argument(help="A city folder made by `city build`.")],
+    page: Page = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a city: a map of its places, counts and their balance, corners, rejected photos, some pictures."""
+    from addressvlm.inspection.citypage import show_city
+
+    print_result(show_city(city, page), as_json)

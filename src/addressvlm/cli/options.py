@@ -11,6 +11,10 @@ Out = Annotated[Path, typer.Option(help="The folder to write; the same command c
 Workers = Annotated[
     int | None, typer.Option(help="Processes to use. [default: all cores]", show_default=False)
 ]
+Page = Annotated[
+    Path | None,
+    typer.Option(help="The page to write. [default: show.html in the folder]", show_default=False),
+]
 Run = Annotated[Path, typer.Option(help="A run folder made by `train`.")]
 Dataset = Annotated[Path, typer.Argument(help="A data set folder made by `dataset build`.")]
 

@@ -34,6 +34,9 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     ),
     "val": _QUESTIONS,
     "test": _QUESTIONS,
+    "locations": pa.schema(
+        [("location", pa.string()), ("split", pa.string()), ("lat", pa.float64()), ("lon", pa.float64())]
+    ),
 }
 # The table that holds the conversations of a training stage.
 _STAGES = {"alignment": "alignment", "localization": "train"}
@@ -54,7 +57,7 @@ class Conversation:
 
 
 def table_path(dataset: Path, name: str) -> Path:
-    """The file of a table: alignment, train, val or test."""
+    """The file of a table: alignment, train, val, test or locations."""
     return dataset / f"{name}.parquet"
 
 

@@ -64,20 +64,20 @@ def open_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     return pixels
 
 
-def jpeg(image: Image.Image) -> bytes:
-    """`image` as JPEG (quality 92, full colour resolution), without metadata.
+def jpeg(image: Image.Image, *, quality: int = 92) -> bytes:
+    """`image` as JPEG (full colour resolution), without metadata.
 
     Equal pixels give equal bytes.
     """
     stream = io.BytesIO()
     # Without `comment` Pillow would carry over the one of the file that the image came from.
-    image.convert("RGB").save(stream, "JPEG", quality=92, subsampling="4:4:4", comment=b"")
+    image.convert("RGB").save(stream, "JPEG", quality=quality, subsampling="4:4:4", comment=b"")
     return stream.getvalue()
 
 
-def data_uri(image: Image.Image) -> str:
+def data_uri(image: Image.Image, *, quality: int = 92) -> str:
     """A picture as text for a page that stands alone; its pixels only, nothing of its EXIF."""
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg(image)).decode('ascii')}"
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg(image, quality=quality)).decode('ascii')}"
 
 
 def save_jpeg(image: Image.Image, path: Path) -> None:
