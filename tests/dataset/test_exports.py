@@ -567,3 +567,19 @@ def test_the_command_dispatches_on_what_the_folder_is(
     assert "is a run" in capsys.readouterr().err
     assert exit_code(["export", str(dataset), "--format", "x", "--out", str(tmp_path / "b")]) == 2
     assert exit_code(["export", str(tmp_path / "no"), "--format", "llava", "--out", str(tmp_path / "b")]) == 3
+
+
+def test_a_data_set_made_before_an_option_came_is_exported(own_dataset: Path, tmp_path: Path) -> None:
+    config = read_json(own_dataset / "config.json")
+    del config["control"], config["describe"]
+    (own_dataset / "config.json").write_text(json.dumps(config))
+    assert export_dataset(own_dataset, tmp_path / "out", "parquet")["files"] == 5
+
+
+def test_the_help_and_the_page_name_every_format(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(["export", "--help"]) == 0
+    told = capsys.readouterr().out
+    page = (Path(__file__).parents[2] / "docs" / "exports.md").read_text("utf-8")
+    for name in FORMATS:
+        assert name in told
+        assert f"| `{name}` |" in page

@@ -177,3 +177,11 @@ def test_the_command_prints_the_figures(
     assert exit_code(["dataset", "show", str(script_data), "--page", str(page), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["shared"]["locations"] == 0
     assert page.exists()
+
+
+def test_a_data_set_made_before_an_option_came_is_shown(own_data: Path) -> None:
+    config = json.loads((own_data / "config.json").read_text())
+    del config["control"], config["name_style"], config["describe"]
+    (own_data / "config.json").write_text(json.dumps(config))
+    show_dataset(own_data)
+    assert "Texts by unknown." in Page(own_data / "show.html").text

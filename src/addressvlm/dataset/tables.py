@@ -5,7 +5,7 @@ stored.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from addressvlm.dataset.options import DatasetOptions
 from addressvlm.errors import AddressVLMError, UsageError
-from addressvlm.folders import require_complete, write_atomically
+from addressvlm.folders import CONFIG, read_json, require_complete, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,6 +114,12 @@ def read_table(dataset: Path, name: str, columns: list[str] | None = None) -> pa
         return pq.read_table(path, columns=columns, partitioning=None)
     except (OSError, pa.ArrowException) as error:
         raise AddressVLMError(f"{path} cannot be read: {error}; build the data set again") from error
+
+
+def read_config(dataset: Path) -> dict[str, Any]:
+    """How a data set was made; an option that came later than it has its default, which changes nothing."""
+    config: dict[str, Any] = read_json(dataset / CONFIG)
+    return {**asdict(DatasetOptions()), "describe": "unknown", **config}
 
 
 def rows_of(table: pa.Table) -> Iterator[dict[str, Any]]:

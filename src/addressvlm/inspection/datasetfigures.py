@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import shapely
 
 from addressvlm.dataset.tables import read_questions, read_table, table_path
 from addressvlm.evaluation.metrics import (
@@ -24,7 +25,6 @@ from addressvlm.inspection.corners import near_corner
 
 # Two locations nearer than this may show the same houses.
 _NEAR_M = 20.0
-_AT_ONCE = 2000
 
 
 def dataset_figures(dataset: Path) -> dict[str, Any]:
@@ -91,19 +91,14 @@ def nearness(locations: pd.DataFrame | None) -> dict[str, dict[str, float]] | No
         return None
     middle = LatLon(float(locations["lat"].mean()), float(locations["lon"].mean()))
     x, y = Projection(middle).to_xy(locations["lat"], locations["lon"])
-    places = np.column_stack([x, y])  # (locations, 2)
-    training = places[(locations["split"] == "train").to_numpy()]
+    places = shapely.points(x, y)
+    training = shapely.STRtree(places[(locations["split"] == "train").to_numpy()])
     found = {}
     for split in ("val", "test"):
         asked = places[(locations["split"] == split).to_numpy()]
-        if not len(asked) or not len(training):
+        if not len(asked):
             continue
-        far_m = np.concatenate(
-            [
-                np.hypot(*(asked[begin : begin + _AT_ONCE, None] - training).transpose(2, 0, 1)).min(axis=1)
-                for begin in range(0, len(asked), _AT_ONCE)
-            ]
-        )
+        _, far_m = training.query_nearest(asked, all_matches=False, return_distance=True)
         found[split] = {
             "least_m": round(float(far_m.min()), 1),
             "median_m": round(float(np.median(far_m)), 1),

@@ -10,10 +10,10 @@ import pandas as pd
 from addressvlm.dataset.exporting import require_dataset
 from addressvlm.dataset.gazetteer import GAZETTEER
 from addressvlm.dataset.splits import SPLITS
-from addressvlm.dataset.tables import read_questions, read_table, rows_of
+from addressvlm.dataset.tables import read_config, read_questions, read_table, rows_of
 from addressvlm.errors import AddressVLMError
 from addressvlm.evaluation.metrics import MEANINGS
-from addressvlm.folders import CONFIG, read_json
+from addressvlm.folders import SUMMARY, read_json
 from addressvlm.inspection.balance import counts
 from addressvlm.inspection.citypage import PAGE, by_name
 from addressvlm.inspection.datasetfigures import dataset_figures, locations_of, photos_of
@@ -63,7 +63,7 @@ def show_dataset(folder: Path, page: Path | None = None) -> dict[str, Any]:
         _ENVIRONMENT,
         "dataset.html.j2",
         figures=figures,
-        config=read_json(folder / CONFIG),
+        config=read_config(folder),
         levels=figures["levels"],
         map=dataset_map(folder, photos, gazetteer),
         splits=SPLITS,
@@ -107,7 +107,7 @@ def dataset_map(
 
 def read_levels(dataset: Path) -> tuple[str, str]:
     """What the city calls its two levels."""
-    district, street = read_json(dataset / "summary.json")["levels"]
+    district, street = read_json(dataset / SUMMARY)["levels"]
     return district, street
 
 

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from addressvlm.dataset.exports.pictures import clean_picture
-from addressvlm.dataset.tables import read_table, rows_of
+from addressvlm.dataset.tables import read_config, read_table, rows_of
 from addressvlm.errors import AddressVLMError
-from addressvlm.folders import CONFIG, read_json, require_complete
+from addressvlm.folders import require_complete
 from addressvlm.work import track
 
 PARTS = ("alignment", "train", "val", "test")
@@ -61,8 +61,7 @@ class Export:
     @cached_property
     def config(self) -> dict[str, Any]:
         """How the data set was made."""
-        config: dict[str, Any] = read_json(self.dataset / CONFIG)
-        return config
+        return read_config(self.dataset)
 
     def parts(self, names: Mapping[str, str]) -> list[tuple[str, str]]:
         """Of `names` by part, those whose part has any rows; a split may have no share of the locations."""
