@@ -91,7 +91,7 @@ def nearness(locations: pd.DataFrame | None) -> dict[str, dict[str, float]] | No
         return None
     middle = LatLon(float(locations["lat"].mean()), float(locations["lon"].mean()))
     x, y = Projection(middle).to_xy(locations["lat"], locations["lon"])
-    places = shapely.points(x, y)
+    places = np.asarray(shapely.points(x, y), object)
     training = shapely.STRtree(places[(locations["split"] == "train").to_numpy()])
     found = {}
     for split in ("val", "test"):
