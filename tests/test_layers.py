@@ -12,12 +12,14 @@ BASE = {"errors", "folders", "work", "cluster", "environment", "fetching"}
 ALLOWED = {
     "geo": set(),
     "imagery": {"geo"},
+    "pages": {"geo", "imagery"},
     "cities": {"geo", "imagery"},
     "dataset": {"geo", "imagery", "cities"},
     "model": set(),
     "training": {"dataset", "model"},
-    "inference": {"geo", "imagery", "dataset", "model"},
-    "evaluation": {"geo", "imagery", "dataset"},
+    "inference": {"geo", "imagery", "pages", "dataset", "model"},
+    "evaluation": {"geo", "imagery", "pages", "dataset"},
+    "inspection": {"geo", "imagery", "pages", "cities", "dataset", "evaluation"},
     "experiments": {"geo", "imagery", "cities", "dataset", "model", "training", "inference", "evaluation"},
     "cli": {
         "geo",
@@ -28,6 +30,7 @@ ALLOWED = {
         "training",
         "inference",
         "evaluation",
+        "inspection",
         "experiments",
     },
 }
@@ -35,11 +38,13 @@ ALLOWED = {
 STRANGERS = {
     "geo": {"torch", "PIL", "transformers"},
     "imagery": {"torch", "transformers"},
+    "pages": {"torch", "transformers"},
     "cities": {"torch", "transformers"},
     "dataset": {"torch", "transformers", "peft"},
     "model": {"geopandas", "shapely", "pyproj", "mapnik"},
     "training": {"geopandas", "shapely", "pyproj", "mapnik"},
     "evaluation": {"torch", "transformers", "peft"},
+    "inspection": {"torch", "transformers", "peft"},
 }
 
 
@@ -76,6 +81,6 @@ def test_every_package_is_in_the_table() -> None:
     assert packages == set(ALLOWED)
 
 
-def test_only_the_mini_city_is_a_package_within_a_package() -> None:
+def test_only_the_mini_city_and_the_exports_are_packages_within_a_package() -> None:
     nested = {str(path.parent.relative_to(SOURCE)) for path in SOURCE.glob("*/*/__init__.py")}
-    assert nested == {"cities/minicity"}
+    assert nested == {"cities/minicity", "dataset/exports"}

@@ -13,6 +13,7 @@ from addressvlm.experiments.results import demo_table
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+YOUR_CITY = (ROOT / "docs" / "your-city.md").read_text("utf-8")
 
 
 def commands(text: str) -> list[list[str]]:
@@ -69,6 +70,15 @@ def test_your_city_in_five_commands(
     for command in five:
         assert exit_code(command) == 0, capsys.readouterr().err
     assert (tmp_path / "runs/my/localize/evaluation-test/report.html").exists()
+    further = [command for command in commands(YOUR_CITY) if {"show", "export"} & set(command)]
+    assert [command[:2] for command in further] == [
+        ["city", "show"],
+        ["dataset", "show"],
+        ["export", "runs/my/data"],
+    ]
+    for command in further:
+        assert exit_code(command) == 0, capsys.readouterr().err
+    assert (tmp_path / "runs/my/parquet/README.md").exists()
     asked = ["ask", "photos/0.jpg", "Which street is this?", "--run", "runs/my/localize"]
     assert f'addressvlm {asked[0]} photo.jpg "{asked[2]}" --run runs/my/localize' in README
     assert exit_code(asked) == 0
@@ -79,8 +89,7 @@ def test_your_city_in_five_commands(
 
 
 def test_your_city_page_names_the_same_commands() -> None:
-    page = (ROOT / "docs" / "your-city.md").read_text("utf-8")
-    assert [command for command in commands(README) if command not in commands(page)] == []
+    assert [command for command in commands(README) if command not in commands(YOUR_CITY)] == []
 
 
 def test_every_command_is_documented() -> None:

@@ -109,7 +109,9 @@ def build_hostile(town: Path, many: int) -> tuple[dict[str, Any], int]:
     after.pop("town/city.toml")
     assert after == before, "something was written outside of the output folder"
     made = [path.name for path in (town.parent / "out").rglob("*") if path.is_file()]
-    ours = r"p\d{6}\.jpg|(city\.toml|.*\.parquet|(taken|rejected|spellings)\.csv|config\.json|summary\.json|\.lock)"
+    ours = (
+        r"p\d{6}\.jpg|(city|config|summary)\.(toml|json)|.*\.parquet|(taken|rejected|spellings)\.csv|\.lock"
+    )
     assert [name for name in made if not re.fullmatch(ours, name)] == []
     return summary, files
 

@@ -56,8 +56,8 @@ def summary(town: Path, dataset: Path) -> dict[str, Any]:
 
 def test_the_folder_is_what_the_formats_say(dataset: Path) -> None:
     assert sorted(path.name for path in dataset.iterdir() if path.name != ".lock") == [
-        *("alignment.parquet", "config.json", "gazetteer.parquet", "images", "summary.json"),
-        *("test.parquet", "train.parquet", "val.parquet"),
+        *("alignment.parquet", "config.json", "gazetteer.parquet", "images", "locations.parquet"),
+        *("summary.json", "test.parquet", "train.parquet", "val.parquet"),
     ]
     pictures = {path.name: len(list(path.iterdir())) for path in (dataset / "images").iterdir()}
     assert pictures == {"photos": 40, "maps": 14, "grafted": 28}

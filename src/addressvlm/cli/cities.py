@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from addressvlm.cli.options import AsJson, Out, WorkersOrRay, print_result
+from addressvlm.cli.options import AsJson, Out, Page, WorkersOrRay, print_result
 
 app = typer.Typer(help="Photos, streets, districts and imagery of a city.", no_args_is_help=True)
 
@@ -86,3 +86,15 @@ def osm(
     print_result(
         {"file": str(out), "fetched": asked, "attribution": ATTRIBUTION, "licence": "ODbL 1.0"}, as_json
     )
+
+
+@app.command("show")
+def show(
+    city: Annotated[Path, typer.Argument(help="A city folder made by `city build`.")],
+    page: Page = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a city: a map of its places, counts and their balance, corners, rejected photos, some pictures."""
+    from addressvlm.inspection.citypage import show_city
+
+    print_result(show_city(city, page), as_json)

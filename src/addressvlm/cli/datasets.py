@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from addressvlm.cli.fields import options_of
-from addressvlm.cli.options import AsJson, Out, WorkersOrRay, print_result
+from addressvlm.cli.options import AsJson, Dataset, Out, Page, WorkersOrRay, print_result
 from addressvlm.dataset.options import DatasetOptions
 
 app = typer.Typer(help="Questions, labels and pictures to train and test on.", no_args_is_help=True)
@@ -25,3 +25,11 @@ def build(
     from addressvlm.dataset.build import build_dataset
 
     print_result(build_dataset(city, out, DatasetOptions(**fields), workers=workers), as_json)
+
+
+@app.command("show")
+def show(dataset: Dataset, page: Page = None, as_json: AsJson = False) -> None:
+    """Show a data set: a map of its splits, samples of all it holds, leaks, balance, lines of chance."""
+    from addressvlm.inspection.datasetpage import show_dataset
+
+    print_result(show_dataset(dataset, page), as_json)

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from addressvlm.cli import asking, benching, cities, datasets, reproducing, training
+from addressvlm.cli import asking, benching, cities, datasets, exporting, reproducing, training
 from addressvlm.cli.options import AsJson, Out, Workers, print_result
 from addressvlm.errors import AddressVLMError, InterruptedJob, UsageError
 
@@ -99,5 +99,5 @@ app.add_typer(datasets.app, name="dataset")
 app.add_typer(training.app, name="train")
 app.add_typer(reproducing.app, name="reproduce")
 app.add_typer(benching.app, name="bench")
-for verb in (asking.ask, asking.locate, asking.calibrate, asking.evaluate):
+for verb in (asking.ask, asking.locate, asking.calibrate, asking.evaluate, exporting.export):
     app.command()(verb)

@@ -33,6 +33,10 @@ WorkersOrRay = Annotated[
         show_default=False,
     ),
 ]
+Page = Annotated[
+    Path | None,
+    typer.Option(help="The page to write. [default: show.html in the folder]", show_default=False),
+]
 Run = Annotated[Path, typer.Option(help="A run folder made by `train`.")]
 Dataset = Annotated[Path, typer.Argument(help="A data set folder made by `dataset build`.")]
 

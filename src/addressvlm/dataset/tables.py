@@ -5,7 +5,7 @@ stored.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from addressvlm.dataset.options import DatasetOptions
 from addressvlm.errors import AddressVLMError, UsageError
-from addressvlm.folders import require_complete, write_atomically
+from addressvlm.folders import CONFIG, read_json, require_complete, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,9 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     ),
     "val": _QUESTIONS,
     "test": _QUESTIONS,
+    "locations": pa.schema(
+        [("location", pa.string()), ("split", pa.string()), ("lat", pa.float64()), ("lon", pa.float64())]
+    ),
 }
 # The table that holds the conversations of a training stage.
 _STAGES = {"alignment": "alignment", "localization": "train"}
@@ -54,7 +58,7 @@ class Conversation:
 
 
 def table_path(dataset: Path, name: str) -> Path:
-    """The file of a table: alignment, train, val or test."""
+    """The file of a table: alignment, train, val, test or locations."""
     return dataset / f"{name}.parquet"
 
 
@@ -84,7 +88,7 @@ def read_conversations(dataset: Path, stage: str) -> list[Conversation]:
             tuple(folder / image for image in row["images"]),
             tuple(_turns(row)),
         )
-        for row in _rows(read_table(dataset, _STAGES[stage], columns))
+        for row in rows_of(read_table(dataset, _STAGES[stage], columns))
     ]
 
 
@@ -112,7 +116,14 @@ def read_table(dataset: Path, name: str, columns: list[str] | None = None) -> pa
         raise AddressVLMError(f"{path} cannot be read: {error}; build the data set again") from error
 
 
-def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+def read_config(dataset: Path) -> dict[str, Any]:
+    """How a data set was made; an option that came later than it has its default, which changes nothing."""
+    config: dict[str, Any] = read_json(dataset / CONFIG)
+    return {**asdict(DatasetOptions()), "describe": "unknown", **config}
+
+
+def rows_of(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """The rows of a table one by one, in bounded memory."""
     for batch in table.to_batches(max_chunksize=_ROWS_AT_ONCE):
         yield from batch.to_pylist()
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
-import jinja2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -22,19 +21,14 @@ from addressvlm.evaluation.breakdown import (
     groups_by_margin,
 )
 from addressvlm.evaluation.metrics import MEANINGS, correctness
-from addressvlm.folders import write_atomically
 from addressvlm.imagery.opening import data_uri, open_image
+from addressvlm.pages.rendering import page_environment, write_page
 
 MISSES, HITS, CONFUSIONS = 12, 8, 40
 MATRIX_AT_MOST = 24
 THUMBNAIL_PX = 300
 
-_ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.PackageLoader("addressvlm.evaluation"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-)
+_ENVIRONMENT = page_environment("addressvlm.evaluation")
 
 
 def write_report(
@@ -59,7 +53,10 @@ def write_report(
     district_beliefs = beliefs(answered, Names(gazetteer, "district"), "district")
     streets = groups_by(answered, "street", correct)
     figures = {"neighbours": {}, "corner_tolerant": {}, "constrained": {}, **metrics}
-    html = _ENVIRONMENT.get_template("report.html.j2").render(
+    write_page(
+        path,
+        _ENVIRONMENT,
+        "report.html.j2",
         title=title,
         district_word=levels[0],
         street_word=levels[1],
@@ -76,8 +73,6 @@ def write_report(
         misses=_examples(answered, correct, dataset, right=False, most=MISSES),
         hits=_examples(answered, correct, dataset, right=True, most=HITS),
     )
-    with write_atomically(path) as temporary:
-        temporary.write_text(html, "utf-8")
 
 
 @dataclass(frozen=True)

@@ -78,20 +78,21 @@ def image_of(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image.I
     return _decoded(name, _read_header(name, io.BytesIO(data), max_pixels))
 
 
-def jpeg(image: Image.Image, rights: str = "") -> bytes:
-    """`image` as JPEG (quality 92, full colour resolution), without metadata but whom to name for it.
+def jpeg(image: Image.Image, rights: str = "", *, quality: int = 92) -> bytes:
+    """`image` as JPEG (full colour resolution), without metadata but whom to name for it.
 
     `rights` becomes the comment of the file. Equal pixels give equal bytes.
     """
     stream = io.BytesIO()
     # Without `comment` Pillow would carry over the one of the file that the image came from.
-    image.convert("RGB").save(stream, "JPEG", quality=92, subsampling="4:4:4", comment=_comment(rights))
+    rgb = image.convert("RGB")
+    rgb.save(stream, "JPEG", quality=quality, subsampling="4:4:4", comment=_comment(rights))
     return stream.getvalue()
 
 
-def data_uri(image: Image.Image) -> str:
+def data_uri(image: Image.Image, *, quality: int = 92) -> str:
     """A picture as text for a page that stands alone; its pixels only, nothing of its EXIF."""
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg(image)).decode('ascii')}"
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg(image, quality=quality)).decode('ascii')}"
 
 
 def save_jpeg(image: Image.Image, path: Path, rights: str = "") -> None:

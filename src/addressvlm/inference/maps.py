@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
-import jinja2
 import shapely
 from PIL import ImageOps
 
 from addressvlm.errors import AddressVLMError
-from addressvlm.folders import write_atomically, write_json
+from addressvlm.folders import write_json
 from addressvlm.geo.places import LatLon
 from addressvlm.imagery.opening import data_uri, open_image
 from addressvlm.imagery.streetplot import plot_streets, street_colours, streets_svg
+from addressvlm.pages.rendering import page_environment, write_page
 
 GEOJSON, PNG, HTML = "streets.geojson", "streets.png", "locate.html"
 
@@ -22,12 +22,7 @@ _DEGREE_DECIMALS = 7  # a centimetre
 _DRAWN_FROM = 0.002  # fainter beliefs are left grey: they would be hardly more than that
 _MAP_PX, _PHOTO_PX = 760, 420
 
-_ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.PackageLoader("addressvlm.inference"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-)
+_ENVIRONMENT = page_environment("addressvlm.inference")
 
 
 def write_maps(
@@ -55,7 +50,10 @@ def write_maps(
         gazetteer, drawn, out / PNG, title=located["in_words"], attribution=attribution, point=near,
         point_name="rough position",
     )  # fmt: skip
-    page = _ENVIRONMENT.get_template("locate.html.j2").render(
+    write_page(
+        out / HTML,
+        _ENVIRONMENT,
+        "locate.html.j2",
         located=located,
         levels=levels,
         map=streets_svg(gazetteer, drawn, _MAP_PX),
@@ -63,8 +61,6 @@ def write_maps(
         photos=[data_uri(ImageOps.contain(open_image(photo), (_PHOTO_PX, _PHOTO_PX))) for photo in photos],
         attribution=attribution,
     )
-    with write_atomically(out / HTML) as temporary:
-        temporary.write_text(page, "utf-8")
     return {"geojson": str(out / GEOJSON), "map": str(out / PNG), "page": str(out / HTML)}
 
 

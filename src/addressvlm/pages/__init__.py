@@ -1,0 +1,1 @@
+"""Pages that people open: one look, one map, each page a single file that loads nothing."""
