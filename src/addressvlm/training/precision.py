@@ -1,8 +1,20 @@
-"""In which precision a stage computes."""
+"""On how many devices and in which precision a stage computes."""
+
+import os
 
 import torch
 
 from addressvlm.training.stages import Stage
+
+
+def devices() -> int:
+    """Processes that train together, one device each, as `torchrun` and `accelerate launch` tell them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def frozen_dtype(stage: Stage) -> torch.dtype:
+    """In which precision weights under adapters are kept: as the GPU computes with them, else float32."""
+    return torch.bfloat16 if torch.cuda.is_available() and computes_in_bf16(stage) else torch.float32
 
 
 def computes_in_bf16(stage: Stage) -> bool:
