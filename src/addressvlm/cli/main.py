@@ -6,6 +6,7 @@ so that `--help` answers at once. Each group of verbs is a module of its own.
 """
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from addressvlm.cli import asking, benching, cities, datasets, reproducing, training
+from addressvlm.cli import asking, benching, cities, datasets, exporting, reproducing, training
 from addressvlm.cli.options import AsJson, Out, Workers, print_result
 from addressvlm.errors import AddressVLMError, InterruptedJob, UsageError
 
@@ -59,6 +60,21 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
+@app.callback()
+def options(
+    remote_code: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ADDRESSVLM_REMOTE_CODE",
+            help="Let a model folder run its own .py files if this is their digest (the refusal names it).",
+        ),
+    ] = None,
+) -> None:
+    """Options of all commands."""
+    if remote_code:
+        os.environ["ADDRESSVLM_REMOTE_CODE"] = remote_code
+
+
 @app.command()
 def demo(
     out: Out = Path("runs/demo"),
@@ -99,5 +115,5 @@ app.add_typer(datasets.app, name="dataset")
 app.add_typer(training.app, name="train")
 app.add_typer(reproducing.app, name="reproduce")
 app.add_typer(benching.app, name="bench")
-for verb in (asking.ask, asking.locate, asking.calibrate, asking.evaluate):
+for verb in (asking.ask, asking.locate, asking.calibrate, asking.evaluate, exporting.export):
     app.command()(verb)

@@ -13,10 +13,12 @@ from torch.utils.data import Dataset
 
 from addressvlm.dataset.tables import read_conversations
 from addressvlm.environment import versions
+from addressvlm.errors import UsageError
 from addressvlm.folders import Step, fingerprint, open_step, require_complete, write_atomically
 from addressvlm.model.backbone import ADAPTER, MODEL, Backbone, save_backbone
 from addressvlm.model.checkpoints import digests, publish
 from addressvlm.model.lora import save_adapter
+from addressvlm.model.pictures import reads_trees
 from addressvlm.training.bases import identify, start
 from addressvlm.training.batches import Conversations, collate
 from addressvlm.training.log import plot_loss, read_log
@@ -42,6 +44,7 @@ def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str,
             return step.summary
         keep_freed_memory()
         backbone, model = start(str(base), stage, out)
+        _require_rounds(stage, backbone)
         conversations = Conversations(
             read_conversations(dataset, stage.name),
             backbone,
@@ -53,6 +56,14 @@ def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str,
         loss = AnswerLoss(model, backbone.preprocessing, bf16=computes_in_bf16(stage))
         padded = partial(collate, pad_id=backbone.tokenizer.pad_token_id)
         return carry_out(step, stage, loss, conversations, backbone, model, padded, dataset=dataset)
+
+
+def _require_rounds(stage: Stage, backbone: Backbone) -> None:
+    """Rounds that do not see each other need a model that can read them so."""
+    if stage.rounds == "star" and not reads_trees(backbone.model.config):
+        raise UsageError(
+            f"{backbone.name} reads rounds one after the other only; set rounds = chain, not star"
+        )
 
 
 def carry_out(
