@@ -8,6 +8,7 @@ import pytest
 import torch
 from chatml_models import folder_of, tokenizer_of
 from PIL import Image
+from safetensors.torch import save_file
 from train_job import QUICK
 from transformers import Qwen2VLConfig, dynamic_module_utils
 
@@ -122,6 +123,8 @@ def test_a_folder_with_code_of_its_own_runs_it_only_where_exactly_it_is_allowed(
     folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = folder_of("llava-onevision", tmp_path / "model")
+    # Transformers translates the names of the hub for its own classes only.
+    save_file(load_backbone(folder).model.state_dict(), folder / "model.safetensors", {"format": "pt"})
     (folder / "ours.py").write_text(
         "import transformers\n\n"
         "class LlavaOnevisionForConditionalGeneration(transformers.LlavaOnevisionForConditionalGeneration):\n"
