@@ -19,6 +19,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from addressvlm.errors import AddressVLMError
+from addressvlm.folders import SUMMARY, read_json
 from addressvlm.model.checkpoints import publish, require_safe_folder
 from addressvlm.model.hub import HUB
 from addressvlm.model.lora import load_adapter
@@ -30,6 +31,8 @@ from addressvlm.model.quantizing import Quantization, quantization_config
 from addressvlm.model.template import END, control_ids, template_of
 from addressvlm.model.tokenizer import mini_tokenizer
 
+RUN_FORMAT = 1
+"""Changes when older versions could no longer read what a run folder holds."""
 RANDOM = "random:"  # in front of the name of a model that began with random weights
 ADAPTER, MODEL, BASE = "adapter", "model", "base"
 
@@ -172,6 +175,7 @@ def _require_same_picture_token(backbone: Backbone, folder: Path) -> None:
 
 def load_run(run: Path) -> Backbone:
     """The trained model of a run folder, ready to answer: adapter merged into base, or the full model."""
+    require_readable_run(run)
     if (run / MODEL).is_dir():
         return load_backbone(run / MODEL)
     if not (run / ADAPTER).is_dir():
@@ -182,6 +186,20 @@ def load_run(run: Path) -> Backbone:
     backbone.model = load_adapter(backbone.model, run / ADAPTER).merge_and_unload().eval()
     backbone.preprocessing = Preprocessing.load(run / ADAPTER)  # a stage may have chosen another fit
     return backbone
+
+
+def require_readable_run(run: Path) -> None:
+    """Refuse a run that a version with another format of runs has made."""
+    if not (run / SUMMARY).is_file():
+        return
+    summary = read_json(run / SUMMARY)
+    found = summary.get("format", RUN_FORMAT)
+    if found != RUN_FORMAT:
+        maker = summary.get("versions", {}).get("addressvlm", "of another version")
+        raise AddressVLMError(
+            f"{run} has format {found} (addressvlm {maker} made it), this version reads format {RUN_FORMAT}; "
+            "use that version, or train the run again"
+        )
 
 
 @contextlib.contextmanager

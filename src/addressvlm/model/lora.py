@@ -92,7 +92,10 @@ def save_adapter(adapted: PeftModel, folder: Path) -> None:
 
 def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
     """Put the adapter of a folder on the model it was made for; every weight must find its place."""
-    adapted = get_peft_model(model, adapter_config(folder))
+    try:
+        adapted = get_peft_model(model, adapter_config(folder))
+    except ValueError as error:  # not one of its places is there
+        raise _misfit(folder, model, "none of its layers are in it") from error
     missing = restore_adapter(adapted, folder)
     if missing:
         raise AddressVLMError(f"the adapter {folder} lacks {missing[0]} (and {len(missing) - 1} more)")
@@ -105,9 +108,18 @@ def restore_adapter(adapted: PeftModel, folder: Path) -> list[str]:
     stored, expected = load_file(folder / ADAPTER_WEIGHTS), _adapter_state(adapted)
     strangers = [n for n in stored if n not in expected or stored[n].shape != expected[n].shape]
     if strangers:
-        raise AddressVLMError(f"the adapter {folder} does not fit this model: {sorted(strangers)[0]}")
+        raise _misfit(folder, adapted.get_base_model(), sorted(strangers)[0])
     set_peft_model_state_dict(adapted, expected | stored)
     return sorted(expected.keys() - stored.keys())
+
+
+def _misfit(folder: Path, model: PreTrainedModel, what: str) -> AddressVLMError:
+    config = model.config
+    kind = f"{config.vision_config.model_type} and {config.get_text_config().model_type}"
+    return AddressVLMError(
+        f"the adapter {folder} does not fit this model ({config.model_type}: {kind}): {what}; "
+        "it was made for another backbone"
+    )
 
 
 def adapter_config(folder: Path) -> LoraConfig:

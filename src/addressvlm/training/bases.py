@@ -27,6 +27,7 @@ from addressvlm.model.backbone import (
     build_backbone,
     load_backbone,
     load_run,
+    require_readable_run,
     save_backbone,
 )
 from addressvlm.model.checkpoints import digests, publish, verify
@@ -89,6 +90,8 @@ def start(base: str, stage: Stage, run: Path) -> tuple[Backbone, PreTrainedModel
         backbone = load_base(base, stage.seed)
         train_parts(backbone.model, stage.trains)
         return _fitted(backbone, stage), backbone.model
+    if (folder := _folder(base)) and _is_run(folder):
+        require_readable_run(folder)
     earlier = _adapter_to_continue(base, stage)
     _keep_base(base, stage, run, continued=earlier is not None)
     backbone = load_backbone(run / BASE, dtype=frozen_dtype(stage), quantization=stage.quantization)

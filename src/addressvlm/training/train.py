@@ -15,7 +15,7 @@ from addressvlm.dataset.tables import read_conversations
 from addressvlm.environment import versions
 from addressvlm.errors import UsageError
 from addressvlm.folders import Step, fingerprint, open_step, require_complete, write_atomically
-from addressvlm.model.backbone import ADAPTER, MODEL, Backbone, save_backbone
+from addressvlm.model.backbone import ADAPTER, MODEL, RUN_FORMAT, Backbone, save_backbone
 from addressvlm.model.checkpoints import digests, publish
 from addressvlm.model.lora import save_adapter
 from addressvlm.model.pictures import reads_trees
@@ -108,6 +108,7 @@ def carry_out(
     plot_loss(out)
     summary = step.finish(
         {
+            "format": RUN_FORMAT,
             "stage": stage.name,
             **about,
             "base": backbone.name,
