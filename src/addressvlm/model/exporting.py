@@ -121,7 +121,32 @@ def _write_merged(backbone: Backbone, folder: Path, dtype: torch.dtype) -> None:
     backbone.tokenizer.save_pretrained(folder)
     backbone.preprocessing.save(folder)
     if config.model_type == "llava":
-        _processor(backbone).save_pretrained(folder)
+        processor = _processor(backbone)
+        processor.save_pretrained(folder)
+        pictures = read_json(folder / "processor_config.json")["image_processor"]
+        write_json(folder / "preprocessor_config.json", pictures)
+    _speak_to_transformers_4(folder)
+    for path in folder.glob("*.safetensors"):
+        path.chmod(0o644)  # written for the owner alone
+
+
+def _speak_to_transformers_4(folder: Path) -> None:
+    """Say what version 5 calls otherwise under the names of version 4, which both understand."""
+    config = read_json(folder / "config.json")
+    text = config["text_config"]
+    rope = text.get("rope_parameters") or {}
+    if "rope_theta" in rope:
+        text["rope_theta"] = rope["rope_theta"]
+    write_json(folder / "config.json", config)
+    path = folder / "tokenizer_config.json"
+    tokenizer = read_json(path)
+    if tokenizer.get("tokenizer_class") == "TokenizersBackend":
+        tokenizer["tokenizer_class"] = "PreTrainedTokenizerFast"
+    named = tokenizer.pop("model_specific_special_tokens", {})
+    if named or not tokenizer.get("extra_special_tokens"):
+        tokenizer["extra_special_tokens"] = named
+    tokenizer["model_input_names"] = ["input_ids", "attention_mask"]
+    write_json(path, tokenizer)
 
 
 def _language_architecture(text: Any) -> str:
