@@ -175,6 +175,8 @@ def hub_folder(tiny: Backbone, folder: Path) -> Path:
     (folder / "preprocessing.json").unlink()
     (folder / "manifest.json").unlink()
     state = {name: weight.clone() for name, weight in tiny.model.state_dict().items()}
+    # Written by Transformers until 4.30; a number for every place, no weight.
+    state["model.vision_tower.embeddings.position_ids"] = torch.arange(5)[None]
     save_file(hub_names(state), folder / "model.safetensors", metadata={"format": "pt"})
     size = tiny.preprocessing.size_px
     write_json(

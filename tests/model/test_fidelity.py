@@ -8,7 +8,7 @@ import torch
 from phi3_specimen import phi3_tokenizer, vectors
 from PIL import Image
 from torch.nn import functional
-from transformers import AutoModelForImageTextToText, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForImageTextToText, LlamaConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
 from addressvlm.model.conversation import IGNORED, Turn, encode_conversation, encode_text
@@ -18,6 +18,14 @@ from addressvlm.model.presets import PRESETS
 from addressvlm.model.template import template_of
 
 FULL = PRESETS["llava-phi3-mini"]
+LLAMA_SIZES = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "vocab_size",
+)
 TURNS = [
     Turn("Which street is this?", "Forbes Avenue"),
     Turn("Is this image taken in Downtown, Yes or No?", "No"),
@@ -107,6 +115,18 @@ def test_adapters_of_rank_128() -> None:
     tower = 128 * (4 * (1024 + 1024) + 2 * (1024 + 4096))
     assert trained == {"vision": 23 * tower, "projector": 12_589_056, "language": 32 * layer}
     assert (23 * tower, 32 * layer) == (54_263_808, 201_326_592)
+
+
+def test_phi_3_rewritten_as_llama_has_the_same_weights_and_larger_adapters() -> None:
+    """As xtuner publishes it for Transformers: query, key and value apart, gate and up apart."""
+    config = FULL.config(phi3_tokenizer())
+    sizes = {key: getattr(config.text_config, key) for key in LLAMA_SIZES}
+    config.text_config = LlamaConfig(**sizes)
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config)
+    assert count(model.base_model.language_model) + count(model.lm_head) == 3_821_079_552
+    adapted = add_adapter(model, ("language",), rank=128, alpha=256, dropout=0.05, seed=0)
+    assert sum(w.numel() for w in adapted.parameters() if w.requires_grad) == 239_075_328
 
 
 def test_a_picture_is_576_tokens_of_the_features_before_the_last_layer() -> None:

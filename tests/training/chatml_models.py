@@ -9,6 +9,7 @@ from tokenizers import AddedToken, Tokenizer
 from transformers import (
     AutoModelForImageTextToText,
     InternVLConfig,
+    LlavaConfig,
     LlavaOnevisionConfig,
     PreTrainedConfig,
     PreTrainedTokenizerFast,
@@ -31,6 +32,7 @@ TEXT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "in
 TOWER = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
 
 EXTRA = {
+    "llava-llama": {"image_token": "<image>"},
     "llava-onevision": {"image_token": "<image>"},
     "internvl": {"image_token": "<ctx>", "start_image_token": "<img>", "end_image_token": "</img>"},
     "minicpm-v": {
@@ -70,6 +72,13 @@ def config_of(kind: str, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig
             text_config=text | {"model_type": "qwen2", "num_key_value_heads": 1},
             image_token_index=image,
             video_token_index=image,
+        )
+    if kind == "llava-llama":
+        return LlavaConfig(
+            vision_config=TOWER | {"model_type": "clip_vision_model", "image_size": 28, "patch_size": 14},
+            text_config=text | {"model_type": "llama"},
+            image_token_index=image,
+            image_seq_length=4,
         )
     if kind == "internvl":
         return InternVLConfig(

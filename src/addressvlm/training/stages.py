@@ -67,7 +67,7 @@ class Stage:
     bf16: Literal["auto", "true", "false"] = "auto"
     """Compute in bfloat16; auto: on GPUs and on CPUs with instructions for it."""
     gradient_checkpointing: bool = False
-    """Keep no activations inside of layers but compute them again: less memory, a third more time."""
+    """Keep no activations inside of layers but compute them again: less memory, more time."""
     seed: int = 0
     """Seed of random weights, order and dropout."""
     save_steps: int = 200
