@@ -1,14 +1,12 @@
 from itertools import groupby
-from pathlib import Path
 
 import pytest
+from phi3_specimen import phi3_tokenizer, plain_phi3_tokenizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from addressvlm.errors import AddressVLMError
 from addressvlm.model.conversation import IGNORED, Encoded, Turn, encode_conversation, encode_text
 from addressvlm.model.tokenizer import mini_tokenizer
-
-PHI3 = Path(__file__).resolve().parents[3] / "shared" / "data" / "tokenizers" / "phi-3-mini"
 
 TURNS = [
     Turn("Which street is this?", "Forbes Avenue"),
@@ -17,19 +15,9 @@ TURNS = [
 ]
 
 
-def phi3() -> PreTrainedTokenizerBase:
-    if not PHI3.is_dir():
-        pytest.skip(f"{PHI3} is not there")
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_file=str(PHI3 / "tokenizer.json"), bos_token="<s>", pad_token="<|endoftext|>"
-    )
-    tokenizer.add_tokens(["<image>"], special_tokens=True)
-    return tokenizer
-
-
 @pytest.fixture(params=["mini", "phi-3"])
 def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerBase:
-    return mini_tokenizer() if request.param == "mini" else phi3()
+    return mini_tokenizer() if request.param == "mini" else phi3_tokenizer()
 
 
 def learned(tokenizer: PreTrainedTokenizerBase, encoded: Encoded) -> list[str]:
@@ -109,5 +97,11 @@ def test_tokenizer_without_the_template_is_refused() -> None:
     other = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer.backend_tokenizer.__class__(tokenizer.backend_tokenizer.model)
     )
-    with pytest.raises(AddressVLMError, match="Phi-3"):
+    other.add_tokens(["<image>"], special_tokens=True)
+    with pytest.raises(AddressVLMError, match="nor a chat template"):
         encode_conversation(other, [Turn("Where?", None)], image_tokens=1)
+
+
+def test_tokenizer_without_a_picture_token_is_refused() -> None:
+    with pytest.raises(AddressVLMError, match=r"no picture token \(<image>\)"):
+        encode_conversation(plain_phi3_tokenizer(), [Turn("Where?", None)], image_tokens=1)

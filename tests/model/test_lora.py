@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ from peft import PeftModel
 from torch import nn
 
 from addressvlm.errors import AddressVLMError, UsageError
-from addressvlm.model.backbone import Backbone
+from addressvlm.model.backbone import Backbone, build_backbone
 from addressvlm.model.conversation import Turn, encode_conversation
 from addressvlm.model.lora import (
     PARTS,
@@ -128,6 +129,23 @@ def test_adapter_of_another_model_is_refused(tiny: Backbone, tmp_path: Path) -> 
         restore_adapter(other, tmp_path)
 
 
+def test_adapter_of_another_backbone_is_refused_by_name(tmp_path: Path, tiny: Backbone) -> None:
+    save_adapter(adapt(tiny), tmp_path)
+    other = "tiny" if "siglip" in tiny.name else "tiny-siglip"
+    with pytest.raises(
+        AddressVLMError, match=r"does not fit this model \(llava: .* made for another backbone"
+    ):
+        load_adapter(build_backbone(other, seed=0).model, tmp_path)
+
+
+def test_adapter_without_one_layer_in_common_is_refused_by_name(tmp_path: Path, tiny: Backbone) -> None:
+    save_adapter(adapt(tiny), tmp_path)
+    path = tmp_path / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"target_modules": "model.vpm.layers.0.q"}))
+    with pytest.raises(AddressVLMError, match="none of its layers are in it"):
+        load_adapter(fresh_copy(tiny).model, tmp_path)
+
+
 def test_adapter_with_a_missing_weight_is_refused(tiny: Backbone, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -146,6 +164,4 @@ def test_unknown_parts_are_an_error(tiny: Backbone, parts: tuple[str, ...]) -> N
 
 
 def fresh_copy(backbone: Backbone) -> Backbone:
-    from addressvlm.model.backbone import build_backbone
-
     return build_backbone(backbone.name, seed=0)

@@ -16,7 +16,7 @@ def test_defaults_are_table_a1() -> None:
     printed = json.loads(PAPER.read_text("utf-8"))["tableA1"]
     stage = LOCALIZATION
     assert stage.per_device_train_batch_size == int(printed["Batch Size"][0])
-    assert stage.gradient_accumulation_steps == printed["Gradient Accumulation"]
+    assert stage.accumulation(devices=8) == printed["Gradient Accumulation"]
     assert stage.learning_rate == printed["Learning Rate"]
     assert stage.weight_decay == printed["Weight Decay"]
     assert [stage.adam_beta1, stage.adam_beta2] == printed["Betas"]

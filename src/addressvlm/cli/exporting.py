@@ -1,4 +1,4 @@
-"""`addressvlm export`: what was made here, for other tools."""
+"""`addressvlm export`: what was made here, for the programs of others."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,24 +6,37 @@ from typing import Annotated
 import typer
 
 from addressvlm.cli.options import AsJson, Out, print_result
-from addressvlm.errors import UsageError
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(help="A data set folder made by `dataset build`.")],
-    format_name: Annotated[
-        str,
-        typer.Option(
-            "--format", help="llava, sharegpt, imagefolder, parquet, webdataset, lmms-eval or vlmevalkit."
-        ),
-    ],
+    folder: Annotated[Path, typer.Argument(help="A data set folder, or a run folder.")],
     out: Out,
+    format_name: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="Of a data set: llava, sharegpt, imagefolder, parquet, webdataset, lmms-eval or vlmevalkit. "
+            "Of a run: adapter (for peft, beside the base model) or merged (all weights, for "
+            "Transformers and vLLM). [default: of a run, merged]",
+            show_default=False,
+        ),
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option(help="Precision of merged weights: bfloat16, float16 or float32.")
+    ] = "bfloat16",
     as_json: AsJson = False,
 ) -> None:
-    """Write a data set in the format of another tool, with a card; pictures lose all but their pixels."""
-    from addressvlm.dataset.exporting import export_dataset
+    """Write a data set or a trained model in a format of others, with a card.
+
+    The pictures of a data set lose all but their pixels.
+    """
     from addressvlm.folders import CONFIG, read_json
 
     if (folder / CONFIG).is_file() and read_json(folder / CONFIG).get("step") == "run":
-        raise UsageError(f"{folder} is a run; only data sets can be exported so far")
-    print_result(export_dataset(folder, out, format_name), as_json)
+        from addressvlm.model.exporting import export_run
+
+        print_result(export_run(folder, out, format_name or "merged", dtype=dtype), as_json)
+        return
+    from addressvlm.dataset.exporting import export_dataset
+
+    print_result(export_dataset(folder, out, format_name or ""), as_json)

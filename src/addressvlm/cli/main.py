@@ -6,6 +6,7 @@ so that `--help` answers at once. Each group of verbs is a module of its own.
 """
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -57,6 +58,21 @@ def _interrupt(number: int, frame: object) -> None:
 def _fail(message: str, code: int) -> int:
     print(f"addressvlm: {message}", file=sys.stderr)
     return code
+
+
+@app.callback()
+def options(
+    remote_code: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ADDRESSVLM_REMOTE_CODE",
+            help="Let a model folder run its own .py files if this is their digest (the refusal names it).",
+        ),
+    ] = None,
+) -> None:
+    """Options of all commands."""
+    if remote_code:
+        os.environ["ADDRESSVLM_REMOTE_CODE"] = remote_code
 
 
 @app.command()

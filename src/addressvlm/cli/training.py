@@ -16,8 +16,16 @@ app = typer.Typer(help="The two stages of the paper, and the base of the mini mo
 Base = Annotated[
     str,
     typer.Option(
-        help="A preset (mini), random:PRESET, a model folder or an earlier run. Small models have other "
-        "defaults than the paper's."
+        help="A preset (mini, llava-phi3-mini), random:PRESET, a model folder, a downloaded hub id or an "
+        "earlier run. Small models have other defaults than the paper's."
+    ),
+]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        help="The defaults of all fields: paper, llava-lora or qlora (docs/recipes.md). [default: what suits "
+        "the base]",
+        show_default=False,
     ),
 ]
 
@@ -68,24 +76,48 @@ def pretrain(
 
 @app.command("align")
 @options_of(Stage, skip=("name",))
-def align(dataset: Dataset, out: Out, base: Base = "mini", as_json: AsJson = False, **fields: Any) -> None:
+def align(
+    dataset: Dataset,
+    out: Out,
+    base: Base = "mini",
+    recipe: Recipe = None,
+    as_json: AsJson = False,
+    **fields: Any,
+) -> None:
     """Stage 1: cross-view alignment tuning on grafted pictures."""
     from addressvlm.training.stages import ALIGNMENT
 
-    _train(ALIGNMENT, dataset, base, out, as_json, fields)
+    _train(ALIGNMENT, dataset, base, recipe, out, as_json, fields)
 
 
 @app.command("localize")
 @options_of(Stage, skip=("name",))
-def localize(dataset: Dataset, out: Out, base: Base = "mini", as_json: AsJson = False, **fields: Any) -> None:
+def localize(
+    dataset: Dataset,
+    out: Out,
+    base: Base = "mini",
+    recipe: Recipe = None,
+    as_json: AsJson = False,
+    **fields: Any,
+) -> None:
     """Stage 2: address localization tuning on street views."""
     from addressvlm.training.stages import LOCALIZATION
 
-    _train(LOCALIZATION, dataset, base, out, as_json, fields)
+    _train(LOCALIZATION, dataset, base, recipe, out, as_json, fields)
 
 
-def _train(stage: Stage, dataset: Path, base: str, out: Path, as_json: bool, fields: dict[str, Any]) -> None:
+def _train(
+    stage: Stage,
+    dataset: Path,
+    base: str,
+    recipe: str | None,
+    out: Path,
+    as_json: bool,
+    fields: dict[str, Any],
+) -> None:
     from addressvlm.training.bases import suited
+    from addressvlm.training.recipes import with_recipe
     from addressvlm.training.train import train
 
-    print_result(train(dataclasses.replace(suited(stage, base), **fields), dataset, base, out), as_json)
+    chosen = with_recipe(stage, recipe) if recipe else suited(stage, base)
+    print_result(train(dataclasses.replace(chosen, **fields), dataset, base, out), as_json)

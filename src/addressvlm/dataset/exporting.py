@@ -46,7 +46,8 @@ def export_dataset(dataset: Path, out: Path, format_name: str) -> dict[str, Any]
     nothing could be exported.
     """
     if format_name not in FORMATS:
-        raise UsageError(f"there is no format {format_name!r}; there are {', '.join(FORMATS)}")
+        said = f"there is no format {format_name!r}" if format_name else "say which format"
+        raise UsageError(f"{said}; there are {', '.join(FORMATS)}")
     require_dataset(dataset)
     if out.resolve().is_relative_to(dataset.resolve()):
         raise UsageError(f"{out} lies in the data set; choose another folder")

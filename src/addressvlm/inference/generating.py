@@ -8,13 +8,14 @@ from transformers import GenerationConfig
 
 from addressvlm.inference.prompts import Pixels, normalised
 from addressvlm.model.backbone import Backbone
+from addressvlm.model.pictures import picture_inputs
 
 Prompt = tuple[Sequence[int], Pixels]
 
 
 @torch.inference_mode()
 def generate(backbone: Backbone, prompts: Sequence[Prompt], generation: GenerationConfig) -> list[str]:
-    """Answers to all prompts (ids, pixels) at once, padded on the left; `num_return_sequences` each."""
+    """Answers to all prompts (ids, pixels) at once, padded on the left."""
     model = backbone.model
     longest = max(len(ids) for ids, _ in prompts)
     tokens = torch.full((len(prompts), longest), generation.pad_token_id)  # (batch, tokens)
@@ -25,7 +26,9 @@ def generate(backbone: Backbone, prompts: Sequence[Prompt], generation: Generati
     generated = model.generate(
         input_ids=tokens.to(model.device),
         attention_mask=mask.to(model.device),
-        pixel_values=normalised(np.concatenate([pixels for _, pixels in prompts]), backbone),
+        **picture_inputs(
+            model.config, normalised(np.concatenate([pixels for _, pixels in prompts]), backbone)
+        ),
         generation_config=generation,
     )
     texts = backbone.tokenizer.batch_decode(generated[:, longest:], skip_special_tokens=True)

@@ -20,6 +20,7 @@ from addressvlm.inference.nametrie import Floats, NameTrie
 from addressvlm.inference.onepass import answer_sights, tokens_at_once
 from addressvlm.inference.prompts import Asked, Picture, Request, Sight, sight, sights
 from addressvlm.model.backbone import Backbone, load_run
+from addressvlm.model.pictures import reads_trees
 from addressvlm.model.treeattention import use_tree_attention
 from addressvlm.work import batched_by, keep_freed_memory
 
@@ -42,7 +43,9 @@ class Localizer:
     def __init__(self, backbone: Backbone, run: Path | None = None):
         self.backbone = backbone
         self.run = run
-        use_tree_attention(backbone.model)
+        self.reads_trees = reads_trees(backbone.model.config)
+        if self.reads_trees:
+            use_tree_attention(backbone.model)
 
     @classmethod
     def load(cls, run: Path, *, device: str | None = None, dtype: torch.dtype | None = None) -> "Localizer":
@@ -86,8 +89,9 @@ class Localizer:
 
         `engine` is `tree`, where pictures that consecutive requests share are read once and every question is
         a branch behind them, or `generate`, the plain one of Transformers; in float32 their answers are the
-        same. `batch_size` questions are read at a time (default: what suits the device). Raises `UsageError`
-        for an empty or too long question, `AddressVLMError` for a picture that cannot be opened.
+        same. A model that cannot read trees (in MiniCPM-V's, a state goes from token to token) always
+        generates. `batch_size` questions are read at a time (default: what suits the device). Raises
+        `UsageError` for an empty or too long question, `AddressVLMError` for a picture that cannot be opened.
         """
         if (batch_size is not None and batch_size < 1) or max_new_tokens < 1:
             raise UsageError(
@@ -96,7 +100,7 @@ class Localizer:
         if engine not in ENGINES:
             raise UsageError(f"there is no engine {engine!r}; there are {' and '.join(ENGINES)}")
         asked = sights(requests, self.backbone, max_new_tokens)
-        if engine == "generate":
+        if engine == "generate" or not self.reads_trees:
             return self._generated(asked, batch_size or _PROMPTS_AT_ONCE, max_new_tokens)
         if batch_size is None:
             return self._read(
@@ -160,6 +164,11 @@ class Localizer:
         photos are read at a time.
         """
         require_temperature(temperature)
+        if not self.reads_trees:
+            raise AddressVLMError(
+                f"{self.backbone.name} cannot read many names at once, so there are no exact probabilities "
+                "of them; draw samples instead"
+            )
         asked = questions or [{"both": plain_questions(self.levels)["both"]}] * len(photos)
         levels = list(asked[0]) if asked else []
         tries = [self.tries[level] for level in levels]
@@ -220,9 +229,9 @@ class Localizer:
                     temperature=temperature,
                     top_p=top_p,
                     top_k=top_k,
-                    num_return_sequences=min(batch_size, samples - len(answers)),
                 )
-                answers += generate(self.backbone, [(sight.prompts[0], sight.pixels)], generation)
+                drawn = [(sight.prompts[0], sight.pixels)] * min(batch_size, samples - len(answers))
+                answers += generate(self.backbone, drawn, generation)
         return answers
 
     def _texts(self, answers: Sequence[Sequence[int]]) -> list[str]:

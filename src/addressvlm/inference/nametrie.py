@@ -15,7 +15,7 @@ import torch
 
 from addressvlm.errors import AddressVLMError
 from addressvlm.model.backbone import Backbone
-from addressvlm.model.conversation import encode_text
+from addressvlm.model.conversation import answer_tokens
 from addressvlm.model.tokentree import TokenTree
 from addressvlm.model.treepass import TreePass, Twig
 
@@ -50,7 +50,7 @@ class NameTrie:
         owners: dict[tuple[int, ...], int] = {}
         for number, texts in enumerate(spellings):
             for text in texts:
-                if path := encode_text(backbone.tokenizer, text.strip()):
+                if path := answer_tokens(backbone.tokenizer, text):
                     owners.setdefault(path, number)
         if not owners:
             raise AddressVLMError("the gazetteer has no names; make the data set from a city with streets")

@@ -114,7 +114,7 @@ def _prompt(question: str, images: int, backbone: Backbone, room: int) -> tuple[
 
 
 def normalised(pixels: Pixels, backbone: Backbone) -> torch.Tensor:
-    """Pixels as the vision tower takes them, on the device and in the precision of the model."""
+    """Pixels (n, 3, size, size) as the tower takes them, on the device and in the precision of the model."""
     model = backbone.model
     images = backbone.preprocessing.normalise(torch.from_numpy(pixels).to(model.device))
     return images.to(model.dtype)

@@ -4,6 +4,7 @@ import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -18,13 +19,20 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from addressvlm.errors import AddressVLMError
+from addressvlm.folders import SUMMARY, read_json
 from addressvlm.model.checkpoints import publish, require_safe_folder
-from addressvlm.model.conversation import control_ids
+from addressvlm.model.hub import HUB
 from addressvlm.model.lora import load_adapter
-from addressvlm.model.preprocessing import PREPROCESSING, Preprocessing
+from addressvlm.model.memory import require_room
+from addressvlm.model.pictures import picture_px, picture_tokens, require_picture_size
+from addressvlm.model.preprocessing import Preprocessing
 from addressvlm.model.presets import preset
-from addressvlm.model.tokenizer import END, mini_tokenizer
+from addressvlm.model.quantizing import Quantization, quantization_config
+from addressvlm.model.template import END, control_ids, template_of
+from addressvlm.model.tokenizer import mini_tokenizer
 
+RUN_FORMAT = 1
+"""Changes when older versions could no longer read what a run folder holds."""
 RANDOM = "random:"  # in front of the name of a model that began with random weights
 ADAPTER, MODEL, BASE = "adapter", "model", "base"
 
@@ -38,16 +46,15 @@ class Backbone:
     preprocessing: Preprocessing
     name: str
 
-    @property
+    @cached_property
     def image_tokens(self) -> int:
         """Tokens that stand for one picture."""
-        tokens: int = self.model.config.image_seq_length
-        return tokens
+        return picture_tokens(self.model.config)
 
     @property
     def end_id(self) -> int:
         """The token that ends an answer."""
-        return control_ids(self.tokenizer, (END,))[0]
+        return template_of(self.tokenizer).end
 
     @property
     def end_ids(self) -> tuple[int, ...]:
@@ -61,6 +68,10 @@ def build_backbone(name: str, *, seed: int) -> Backbone:
     name = name.removeprefix(RANDOM)
     chosen, tokenizer = preset(name), mini_tokenizer()
     config = chosen.config(tokenizer)
+    if name in HUB:
+        with torch.device("meta"):
+            weights = AutoModelForImageTextToText.from_config(config).num_parameters()
+        require_room(4 * weights, f"{name} with random weights")
     with torch.random.fork_rng(devices=[]):
         model = AutoModelForImageTextToText.from_config(config)
     initialise(model, seed=seed)
@@ -99,48 +110,72 @@ def _std(name: str, weight: torch.Tensor) -> float:
 def save_backbone(backbone: Backbone, folder: Path) -> None:
     """Write a Hugging Face folder (safetensors) with tokenizer and preprocessing, whole or not at all."""
     with publish(folder) as staging:
-        with _quiet():
+        with quiet():
             backbone.model.save_pretrained(staging)
         backbone.tokenizer.save_pretrained(staging)
         backbone.preprocessing.save(staging)
 
 
-def load_backbone(folder: Path) -> Backbone:
-    """Read a folder of `save_backbone`. Every weight must be there and none be left over."""
-    require_safe_folder(folder, "config.json", "tokenizer.json", PREPROCESSING)
+def load_backbone(
+    folder: Path, *, dtype: torch.dtype = torch.float32, quantization: Quantization = "none"
+) -> Backbone:
+    """Read a folder of `save_backbone`, or of somebody else's model in Hugging Face's format.
+
+    Every weight must be there and none be left over; tokenizer, pictures and configuration must fit together.
+    """
+    own_code = require_safe_folder(folder, "config.json", "tokenizer.json")
     try:
-        with _quiet():
+        with quiet():
             model, report = AutoModelForImageTextToText.from_pretrained(
                 folder,
                 local_files_only=True,
                 use_safetensors=True,
-                dtype=torch.float32,
+                dtype=dtype,
                 output_loading_info=True,
+                trust_remote_code=own_code,
+                quantization_config=quantization_config(quantization),
             )
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=own_code
+            )
     except Exception as error:  # of many libraries, and all of them about what is in the folder
         raise AddressVLMError(f"{folder} cannot be loaded as a model: {error}") from error
-    for key in ("is_local", "local_files_only"):  # of this loading; they would be saved again
+    for key in ("is_local", "local_files_only", "trust_remote_code"):  # of this loading; not to be saved
         tokenizer.init_kwargs.pop(key, None)
     wrong = sorted(str(key) for keys in report.values() for key in keys)
     if wrong:
         raise AddressVLMError(
             f"the weights of {folder} do not fit its config.json: {wrong[0]} ({len(wrong)} in all)"
         )
-    preprocessing = Preprocessing.load(folder)
-    expected = model.config.vision_config.image_size
-    if preprocessing.size_px != expected:
-        raise AddressVLMError(
-            f"{folder / PREPROCESSING} makes pictures of {preprocessing.size_px} px, "
-            f"the model reads {expected} px"
-        )
-    return Backbone(
+    preprocessing = Preprocessing.of_model(folder, picture_px(model.config))
+    require_picture_size(model.config, preprocessing.size_px, str(folder))
+    backbone = Backbone(
         model.eval(), tokenizer, preprocessing, getattr(model.config, "addressvlm_backbone", folder.name)
     )
+    _require_same_picture_token(backbone, folder)
+    return backbone
+
+
+def _require_same_picture_token(backbone: Backbone, folder: Path) -> None:
+    """Model and tokenizer must mean the same token by a picture, and the model must have room for it."""
+    token = template_of(backbone.tokenizer).picture_token
+    config = backbone.model.config
+    expected = config.image_token_id
+    if token != expected:
+        raise AddressVLMError(
+            f"in {folder} the tokenizer's picture token has id {token}, the model's {expected}; correct "
+            "image_token_index in config.json"
+        )
+    rows = backbone.model.get_input_embeddings().weight.shape[0]
+    if token >= rows:
+        raise AddressVLMError(
+            f"in {folder} the picture token has id {token}, but the model has {rows} tokens"
+        )
 
 
 def load_run(run: Path) -> Backbone:
     """The trained model of a run folder, ready to answer: adapter merged into base, or the full model."""
+    require_readable_run(run)
     if (run / MODEL).is_dir():
         return load_backbone(run / MODEL)
     if not (run / ADAPTER).is_dir():
@@ -153,8 +188,22 @@ def load_run(run: Path) -> Backbone:
     return backbone
 
 
+def require_readable_run(run: Path) -> None:
+    """Refuse a run that a version with another format of runs has made."""
+    if not (run / SUMMARY).is_file():
+        return
+    summary = read_json(run / SUMMARY)
+    found = summary.get("format", RUN_FORMAT)
+    if found != RUN_FORMAT:
+        maker = summary.get("versions", {}).get("addressvlm", "of another version")
+        raise AddressVLMError(
+            f"{run} has format {found} (addressvlm {maker} made it), this version reads format {RUN_FORMAT}; "
+            "use that version, or train the run again"
+        )
+
+
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the bars and reports that Transformers prints; what is wrong with a folder is raised by us."""
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()

@@ -5,6 +5,7 @@ goes on from one checks the manifest first, and so notices a torn copy or a flip
 safetensors only: a pickle could run code.
 """
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from addressvlm.work import say
 MANIFEST = "manifest.json"
 PREFIX = "checkpoint-"
 _STAGING = ".staging-"
+REMOTE_CODE = "ADDRESSVLM_REMOTE_CODE"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -88,15 +90,15 @@ def newest_checkpoint(folder: Path, needs: Sequence[str] = ()) -> Path | None:
     return None
 
 
-def require_safe_folder(folder: Path, *files: str) -> None:
-    """Refuse a folder without these files, with weights that are pickles, or that wants its own code run."""
+def require_safe_folder(folder: Path, *files: str) -> bool:
+    """Refuse a folder without these files, with weights that are pickles, or that wants its own code run.
+
+    Such code is allowed by naming the digest of its .py files in ADDRESSVLM_REMOTE_CODE, which pins it:
+    changed code is refused again. Returns whether there is allowed code to run.
+    """
     if not folder.is_dir():
         raise AddressVLMError(f"there is no folder {folder}")
-    for path in sorted(folder.glob("*.json")):
-        if "auto_map" in read_json(path):
-            raise AddressVLMError(
-                f"{folder} asks to run its own code (auto_map in {path.name}); that is never done"
-            )
+    own_code = _allowed_code(folder)
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
     if pickles and not any(folder.glob("*.safetensors")):
         raise AddressVLMError(
@@ -106,6 +108,32 @@ def require_safe_folder(folder: Path, *files: str) -> None:
     missing = [file for file in files if not (folder / file).is_file()]
     if missing:
         raise AddressVLMError(f"{folder} is no model: it has no {missing[0]}")
+    return own_code
+
+
+def _allowed_code(folder: Path) -> bool:
+    """Whether the folder asks to run code that the user has allowed; other code is an error."""
+    for path in sorted(folder.glob("*.json")):
+        stored = read_json(path)
+        if not (isinstance(stored, dict) and "auto_map" in stored):
+            continue
+        asks = f"{folder} asks to run its own code (auto_map in {path.name})"
+        if "--" in str(stored["auto_map"]):
+            raise AddressVLMError(f"{asks}, from another place than this folder; that is never done")
+        pin = code_digest(folder)
+        if os.environ.get(REMOTE_CODE) != pin:
+            raise AddressVLMError(
+                f"{asks}; read its .py files, and if you trust them, allow exactly these by "
+                f"`addressvlm --remote-code {pin} …`"
+            )
+        return True
+    return False
+
+
+def code_digest(folder: Path) -> str:
+    """SHA-256 of the names and contents of all .py files of a folder: the pin of its code."""
+    listing = "".join(f"{path.relative_to(folder)} {sha256(path)}\n" for path in sorted(folder.rglob("*.py")))
+    return hashlib.sha256(listing.encode()).hexdigest()
 
 
 def _files(folder: Path) -> list[Path]:

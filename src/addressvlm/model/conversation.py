@@ -1,23 +1,23 @@
 """Questions and answers as token ids, and which of them are learned: the same in training and in inference.
 
-The text is Phi-3's, as xtuner writes it for LLaVA, one `<s>` and no end of text:
+For the paper's model the text is Phi-3's, as xtuner writes it for LLaVA, one `<s>` and no end of text:
 
     <s><|user|>\\n<image>\\nQ1<|end|>\\n<|assistant|>\\nA1<|end|>\\n<|user|>\\nQ2<|end|>\\n<|assistant|>\\nA2<|end|>\\n
 
-Control tokens swallow the line break behind them, so they are put in as ids, and every question and answer
-is encoded by itself: the prompt of an inference is always a prefix of what was trained, and no text of a
-user can become a control token or a picture.
+Other models have other templates (`model/template.py`). Control tokens are put in as ids (Phi-3's swallow the
+line break behind them), and what is asked and what is answered are encoded apart: the prompt of an inference
+is always a prefix of what was trained, and no text of a user can become a control token or a picture.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from typing import Literal
 
 from transformers import PreTrainedTokenizerBase
 
-from addressvlm.errors import AddressVLMError
-from addressvlm.model.tokenizer import ASSISTANT, BOS, END, IMAGE, USER
+from addressvlm.model.template import Piece, template_of
 from addressvlm.model.tokentree import TokenTree
 
 IGNORED = -100
@@ -72,28 +72,44 @@ def encode_conversation(
         alone = [
             encode_conversation(tokenizer, [turn], image_tokens=image_tokens, images=images) for turn in turns
         ]
-        return _star(alone, control_ids(tokenizer, (IMAGE,))[0])
-    bos, user, assistant, end, image = control_ids(tokenizer, (BOS, USER, ASSISTANT, END, IMAGE))
-    line_break = list(encode_text(tokenizer, "\n")) if images > 1 else []
-    ids, labels = [bos], [IGNORED]
+        return _star(alone, template_of(tokenizer).picture_token)
+    template = template_of(tokenizer)
+    ids: list[int] = []
+    labels: list[int] = []
 
-    def add(tokens: Sequence[int], learned: bool = False) -> None:
+    def add(*pieces: int | str, learned: bool = False) -> None:
+        tokens = _tokens(tokenizer, pieces)
         ids.extend(tokens)
         labels.extend(tokens if learned else [IGNORED] * len(tokens))
 
+    before: Piece = template.opening
+    for number in range(images):
+        before = (*before, *template.picture(number, image_tokens), *template.after_picture)
     for number, turn in enumerate(turns):
-        add([user])
-        question = turn.question.strip()
-        if number == 0 and images:
-            picture = [image] * image_tokens
-            add((picture + line_break) * (images - 1) + picture)
-            question = f"\n{question}"
-        add([*encode_text(tokenizer, question), end, assistant])
+        add(*before, turn.question.strip(), *template.before_answer)
         if turn.answer is None:
             assert number == len(turns) - 1, "only the last answer may be open"
         else:
-            add([*encode_text(tokenizer, turn.answer.strip()), end], learned=True)
+            add(*answer_tokens(tokenizer, turn.answer), template.end, learned=True)
+        before = template.next_question
     return Encoded(ids, labels, list(range(-1, len(ids) - 1)))
+
+
+def answer_tokens(tokenizer: PreTrainedTokenizerBase, answer: str) -> tuple[int, ...]:
+    """The tokens of an answer as they follow a question, without its end; () for an empty one."""
+    answer = answer.strip()
+    return encode_text(tokenizer, template_of(tokenizer).lead + answer) if answer else ()
+
+
+def _tokens(tokenizer: PreTrainedTokenizerBase, pieces: Sequence[int | str]) -> list[int]:
+    """Control tokens as they are; texts that stand side by side are one text."""
+    tokens: list[int] = []
+    for is_text, together in groupby(pieces, key=lambda piece: isinstance(piece, str)):
+        if is_text:
+            tokens += encode_text(tokenizer, "".join(map(str, together)))
+        else:
+            tokens += [int(piece) for piece in together]
+    return tokens
 
 
 def _star(rounds: Sequence[Encoded], image: int) -> Encoded:
@@ -125,15 +141,3 @@ def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...
     if backend.pre_tokenizer is not None:
         words = [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
     return tuple(token.id for word in words for token in backend.model.tokenize(word))
-
-
-def control_ids(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[str]) -> list[int]:
-    """The ids of control tokens; a tokenizer that lacks one cannot speak this template."""
-    added = tokenizer.get_added_vocab()
-    missing = [token for token in tokens if token not in added]
-    if missing:
-        raise AddressVLMError(
-            f"the tokenizer has no {', '.join(missing)}; "
-            f"only models with Phi-3's chat template and an {IMAGE} token can be used"
-        )
-    return [added[token] for token in tokens]

@@ -27,14 +27,16 @@ PARTS: tuple[Part, ...] = get_args(Part)
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
-_PROJECTOR = "multi_modal_projector"
 _PARTS_BY_MODULE: dict[str, Part] = {
     "vision_tower": "vision",
-    _PROJECTOR: "projector",
+    "multi_modal_projector": "projector",
+    "merger": "projector",  # MiniCPM-V's name of it
+    "image_newline": "projector",  # of LLaVA-OneVision; no module, so adapters leave it as it is
     "language_model": "language",
     "lm_head": "language",
 }
-_LAYER = re.compile(r"(.*\.layers)\.(\d+)\.(.*)")
+_PROJECTOR_NAMES = {"multi_modal_projector", "merger"}
+_LAYER = re.compile(r"(.*\.layers?)\.(\d+)\.(.*)")
 
 
 def train_parts(model: nn.Module, parts: Collection[str]) -> None:
@@ -56,7 +58,7 @@ def add_adapter(
         lora_alpha=alpha,
         lora_dropout=dropout,
         target_modules=_pattern(name for name in linear_layers(model) if part_of(name) in towers),
-        modules_to_save=[_PROJECTOR] if "projector" in parts else None,
+        modules_to_save=_projectors(model) if "projector" in parts else None,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -90,7 +92,10 @@ def save_adapter(adapted: PeftModel, folder: Path) -> None:
 
 def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
     """Put the adapter of a folder on the model it was made for; every weight must find its place."""
-    adapted = get_peft_model(model, adapter_config(folder))
+    try:
+        adapted = get_peft_model(model, adapter_config(folder))
+    except ValueError as error:  # not one of its places is there
+        raise _misfit(folder, model, "none of its layers are in it") from error
     missing = restore_adapter(adapted, folder)
     if missing:
         raise AddressVLMError(f"the adapter {folder} lacks {missing[0]} (and {len(missing) - 1} more)")
@@ -103,9 +108,18 @@ def restore_adapter(adapted: PeftModel, folder: Path) -> list[str]:
     stored, expected = load_file(folder / ADAPTER_WEIGHTS), _adapter_state(adapted)
     strangers = [n for n in stored if n not in expected or stored[n].shape != expected[n].shape]
     if strangers:
-        raise AddressVLMError(f"the adapter {folder} does not fit this model: {sorted(strangers)[0]}")
+        raise _misfit(folder, adapted.get_base_model(), sorted(strangers)[0])
     set_peft_model_state_dict(adapted, expected | stored)
     return sorted(expected.keys() - stored.keys())
+
+
+def _misfit(folder: Path, model: PreTrainedModel, what: str) -> AddressVLMError:
+    config = model.config
+    kind = f"{config.vision_config.model_type} and {config.get_text_config().model_type}"
+    return AddressVLMError(
+        f"the adapter {folder} does not fit this model ({config.model_type}: {kind}): {what}; "
+        "it was made for another backbone"
+    )
 
 
 def adapter_config(folder: Path) -> LoraConfig:
@@ -138,13 +152,18 @@ def is_reached(model: nn.Module, name: str) -> bool:
     layer = _LAYER.fullmatch(name)
     if layer:
         return int(layer[2]) < vision_layers_used(model)
+    if not hasattr(model.config, "vision_feature_layer"):
+        return True
     return not re.search(r"\.(post_layernorm|head)\b", name)
 
 
 def vision_layers_used(model: nn.Module) -> int:
     """How many layers of the vision tower lie before the features that the projector reads."""
     config: Any = model.config
-    layers, wanted = config.vision_config.num_hidden_layers, config.vision_feature_layer
+    layers = config.vision_config.num_hidden_layers
+    wanted = getattr(config, "vision_feature_layer", None)
+    if wanted is None:  # of the others, the projector reads what comes out at the end
+        return int(layers)
     indices: list[int] = [wanted] if isinstance(wanted, int) else wanted
     # hidden_states[0] is the embedding, so index i lies behind i layers and -1 behind all.
     return max(index if index >= 0 else layers + 1 + index for index in indices)
@@ -164,19 +183,27 @@ def linear_layers(model: nn.Module) -> list[str]:
 
 def _pattern(names: Iterable[str]) -> str:
     """One expression for names in numbered layers; a set would be stored in another order each time."""
-    wanted = [_LAYER.fullmatch(name) for name in names]
+    names = list(names)
+    alone = sorted(re.escape(name) for name in names if not _LAYER.fullmatch(name))
     towers: dict[str, tuple[set[int], set[str]]] = {}
-    for match in wanted:
-        assert match, "linear layers of a tower lie in numbered layers"
+    for match in filter(None, map(_LAYER.fullmatch, names)):
         numbers, layers = towers.setdefault(match[1], (set(), set()))
         numbers.add(int(match[2]))
         layers.add(match[3])
-    pattern = "|".join(
+    in_layers = [
         rf"{re.escape(tower)}\.({_either(sorted(numbers))})\.({_either(sorted(layers))})"
         for tower, (numbers, layers) in sorted(towers.items())
-    )
-    assert all(match and re.fullmatch(pattern, match[0]) for match in wanted)
+    ]
+    pattern = "|".join([*in_layers, *alone])
+    assert all(re.fullmatch(pattern, name) for name in names)
     return pattern
+
+
+def _projectors(model: nn.Module) -> list[str]:
+    """The modules of the projector, as peft matches them: by the end of their name."""
+    whole = [name for name, _ in model.named_modules() if name.split(".")[-1] in _PROJECTOR_NAMES]
+    # A tower may have a `vit_merger` of its own.
+    return [name if name.endswith(".merger") else name.split(".")[-1] for name in whole]
 
 
 def _either(values: Iterable[int | str]) -> str:

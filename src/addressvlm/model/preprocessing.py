@@ -1,5 +1,6 @@
 """From a picture of any shape to the square of pixels that a vision tower reads."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,6 +18,8 @@ PREPROCESSING = "preprocessing.json"
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 SIGLIP_MEAN = SIGLIP_STD = (0.5, 0.5, 0.5)
+
+_USUAL = {"image_mean": CLIP_MEAN, "image_std": CLIP_STD}  # where a processor says nothing
 
 # The padded square of a panorama would take gigabytes; longer pictures are shrunk first.
 _LONGEST_PX = 4096
@@ -79,9 +82,47 @@ class Preprocessing:
 
     @staticmethod
     def load(folder: Path) -> "Preprocessing":
-        """Read the settings of a model folder."""
+        """Read the settings of a model folder of ours."""
         stored: dict[str, Any] = read_json(folder / PREPROCESSING)
         return Preprocessing(stored["size_px"], stored["fit"], tuple(stored["mean"]), tuple(stored["std"]))
+
+    @staticmethod
+    def of_model(folder: Path, size_px: int) -> "Preprocessing":
+        """The settings of a model folder, ours or Hugging Face's, for a model that reads `size_px` pixels.
+
+        Hugging Face's files tell the size, and mean and deviation; pictures are padded, as LLaVA is trained,
+        also where they say `do_center_crop` (a stage's `image_fit` decides otherwise).
+        """
+        if (folder / PREPROCESSING).is_file():
+            return Preprocessing.load(folder)
+        stored = _of_processor(folder)
+        mean, std = (tuple(stored[key]) if key in stored else usual for key, usual in _USUAL.items())
+        return Preprocessing(_size_px(stored) or size_px, "pad", mean, std)
+
+
+def _of_processor(folder: Path) -> dict[str, Any]:
+    """What the files of a Hugging Face processor say of pictures; {} without one."""
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        if (folder / name).is_file():
+            stored: dict[str, Any] = read_json(folder / name)
+            stored = stored.get("image_processor", stored)
+            if "image_processor_type" in stored or "image_mean" in stored:
+                return stored
+    return {}
+
+
+def _size_px(stored: Mapping[str, Any]) -> int | None:
+    """The side of the square that comes out of a processor, if it says one."""
+    for key in ("crop_size", "size"):
+        size = stored.get(key)
+        if key == "crop_size" and not stored.get("do_center_crop", False):
+            continue
+        if isinstance(size, int):
+            return size
+        if isinstance(size, dict):
+            found = size.get("height") or size.get("shortest_edge")
+            return int(found) if found else None
+    return None
 
 
 _FITTED = {"pad": Preprocessing._pad, "crop": Preprocessing._crop, "squash": Preprocessing._squash}

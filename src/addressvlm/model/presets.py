@@ -11,6 +11,7 @@ from typing import Literal
 from transformers import (
     CLIPVisionConfig,
     LlavaConfig,
+    LlavaOnevisionConfig,
     Phi3Config,
     PreTrainedConfig,
     PreTrainedTokenizerBase,
@@ -20,7 +21,8 @@ from transformers import (
 
 from addressvlm.errors import UsageError
 from addressvlm.model.preprocessing import CLIP_MEAN, CLIP_STD, SIGLIP_MEAN, SIGLIP_STD, Preprocessing
-from addressvlm.model.tokenizer import ASSETS, END, IMAGE
+from addressvlm.model.template import END, IMAGE
+from addressvlm.model.tokenizer import ASSETS
 
 
 @dataclass(frozen=True)
@@ -32,22 +34,25 @@ class Tower:
     layers: int
     heads: int
     mlp: int
+    kv_heads: int | None = None  # as many as heads
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A LLaVA-style model. `vision_feature_layer` counts from the last layer of the vision tower (-1)."""
+    """A LLaVA-style model. `vision_feature_layer` counts from the last layer of the vision tower (-1).
+
+    `vocabulary` is the number of rows of the embedding, or 0 for as many as the tokenizer has tokens.
+    """
 
     vision: Tower
     text: Tower
     image_px: int
     patch_px: int
     vision_feature_layer: int
-
-    @property
-    def image_tokens(self) -> int:
-        """Tokens of one picture."""
-        return (self.image_px // self.patch_px) ** 2
+    kind: Literal["llava", "llava_onevision"] = "llava"
+    vocabulary: int = 0
+    context: int = 4096
+    rope_theta: float = 10_000.0
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -56,16 +61,24 @@ class Preset:
             return Preprocessing(self.image_px, mean=SIGLIP_MEAN, std=SIGLIP_STD)
         return Preprocessing(self.image_px, mean=CLIP_MEAN, std=CLIP_STD)
 
-    def config(self, tokenizer: PreTrainedTokenizerBase) -> LlavaConfig:
+    def config(self, tokenizer: PreTrainedTokenizerBase) -> PreTrainedConfig:
         """The Hugging Face configuration for this tokenizer."""
-        return LlavaConfig(
-            vision_config=self._vision_config(),
-            text_config=self._text_config(tokenizer),
-            image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
-            image_seq_length=self.image_tokens,
-            vision_feature_layer=self.vision_feature_layer,
+        image = tokenizer.convert_tokens_to_ids(IMAGE)
+        shared = {
+            "vision_config": self._vision_config(),
+            "text_config": self._text_config(tokenizer),
+            "image_token_index": image,
+            "vision_feature_layer": self.vision_feature_layer,
             # CLIP has a class token in front, which LLaVA drops; SigLIP has none.
-            vision_feature_select_strategy="full" if self.vision.family == "siglip" else "default",
+            "vision_feature_select_strategy": "full" if self.vision.family == "siglip" else "default",
+        }
+        if self.kind == "llava_onevision":
+            return LlavaOnevisionConfig(
+                **shared, video_token_index=image, architectures=["LlavaOnevisionForConditionalGeneration"]
+            )
+        return LlavaConfig(
+            **shared,
+            image_seq_length=(self.image_px // self.patch_px) ** 2,
             architectures=["LlavaForConditionalGeneration"],
         )
 
@@ -82,9 +95,10 @@ class Preset:
         }[self.text.family]
         return family(
             **_sizes(self.text),
-            num_key_value_heads=self.text.heads,
-            vocab_size=len(tokenizer),
-            max_position_embeddings=4096,
+            num_key_value_heads=self.text.kv_heads or self.text.heads,
+            vocab_size=max(len(tokenizer), self.vocabulary),
+            max_position_embeddings=self.context,
+            rope_parameters={"rope_type": "default", "rope_theta": self.rope_theta},
             bos_token_id=tokenizer.bos_token_id,
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.convert_tokens_to_ids(END),
@@ -118,6 +132,27 @@ PRESETS = {
         image_px=112,
         patch_px=14,
         vision_feature_layer=-1,
+    ),
+    # The paper's: CLIP ViT-L/14 at 336 px, two linear layers, Phi-3-mini-4k.
+    "llava-phi3-mini": Preset(
+        vision=Tower("clip", width=1024, layers=24, heads=16, mlp=4096),
+        text=Tower("phi3", width=3072, layers=32, heads=32, mlp=8192),
+        image_px=336,
+        patch_px=14,
+        vision_feature_layer=-2,
+        vocabulary=32_064,
+    ),
+    # SigLIP so400m, whose last layer is cut off, and Qwen2-7B.
+    "llava-onevision-7b": Preset(
+        vision=Tower("siglip", width=1152, layers=26, heads=16, mlp=4304),
+        text=Tower("qwen2", width=3584, layers=28, heads=28, mlp=18_944, kv_heads=4),
+        image_px=384,
+        patch_px=14,
+        vision_feature_layer=-1,
+        kind="llava_onevision",
+        vocabulary=152_128,
+        context=32_768,
+        rope_theta=1_000_000.0,
     ),
 }
 

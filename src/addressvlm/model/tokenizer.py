@@ -10,16 +10,11 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from transformers import PreTrainedTokenizerFast
 
 from addressvlm.model.corpus import corpus
+from addressvlm.model.template import ASSISTANT, BOS, END, IMAGE, PHI3_TEMPLATE, SYSTEM, USER
 
 ASSETS = Path(__file__).parent / "assets"
 VOCABULARY = 1536
 
-BOS = "<s>"
-USER = "<|user|>"
-ASSISTANT = "<|assistant|>"
-SYSTEM = "<|system|>"
-END = "<|end|>"
-IMAGE = "<image>"
 _PAD = "<pad>"
 _END_OF_TEXT = "<|endoftext|>"
 
@@ -30,21 +25,6 @@ _CONTROL = (_PAD, BOS, _END_OF_TEXT, *_SWALLOWING, IMAGE)
 # GPT-2's, but digits one by one: house numbers and years must not fill the vocabulary.
 _WORD = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
-# Phi-3's, with <s> in front as xtuner trains it, and with pictures. Contents are strings or lists of parts.
-CHAT_TEMPLATE = """\
-{{- bos_token }}
-{%- for message in messages %}
-{{- '<|' + message.role + '|>\\n' }}
-{%- if message.content is string %}
-{{- message.content }}
-{%- else %}
-{%- for part in message.content if part.type == 'image' %}{{ '<image>\\n' }}{% endfor %}
-{%- for part in message.content if part.type == 'text' %}{{ part.text }}{% endfor %}
-{%- endif %}
-{{- '<|end|>\\n' }}
-{%- endfor %}
-{%- if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"""
-
 
 def mini_tokenizer() -> PreTrainedTokenizerFast:
     """The tokenizer of the mini presets, read from the package."""
@@ -54,7 +34,7 @@ def mini_tokenizer() -> PreTrainedTokenizerFast:
         eos_token=_END_OF_TEXT,
         pad_token=_PAD,
         extra_special_tokens={"image_token": IMAGE},
-        chat_template=CHAT_TEMPLATE,
+        chat_template=PHI3_TEMPLATE,
         clean_up_tokenization_spaces=False,
         padding_side="left",
         model_max_length=4096,

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from addressvlm.model.pictures import picture_inputs
 from addressvlm.model.roomycache import roomy_cache
 from addressvlm.model.tokentree import TokenTree
 from addressvlm.model.treeattention import Block
@@ -99,15 +100,16 @@ class TreePass:
     ) -> torch.Tensor:
         device = self._model.device
         # Only `use_tree_attention` knows of blocks.
-        by_blocks = {"blocks": self._blocks(rows, seen)} if device.type == "cpu" else {}
+        options: dict[str, Any] = {"blocks": self._blocks(rows, seen)} if device.type == "cpu" else {}
+        if images is not None:
+            options |= picture_inputs(self._model.config, images)
         hidden: torch.Tensor = self._model.base_model(
             input_ids=torch.from_numpy(ids).to(device),
-            pixel_values=images,
             attention_mask=torch.from_numpy(seen).to(device)[:, None],
             position_ids=torch.from_numpy(depths).to(device),
             past_key_values=self._cache,
             use_cache=True,
-            **by_blocks,
+            **options,
         ).last_hidden_state
         return hidden
 

@@ -1,4 +1,4 @@
-"""Where a run starts from: a preset, a model folder, or an earlier run.
+"""Where a run starts from: a preset, a model folder, a hub id, or an earlier run.
 
 A preset has the weights that come with this package, if any do; `random:PRESET` has random ones.
 
@@ -27,9 +27,11 @@ from addressvlm.model.backbone import (
     build_backbone,
     load_backbone,
     load_run,
+    require_readable_run,
     save_backbone,
 )
 from addressvlm.model.checkpoints import digests, publish, verify
+from addressvlm.model.hub import HUB, downloaded, is_hub_id
 from addressvlm.model.lora import (
     PARTS,
     adapter_config,
@@ -40,6 +42,8 @@ from addressvlm.model.lora import (
     train_parts,
 )
 from addressvlm.model.presets import PRESETS, preset, shipped
+from addressvlm.model.quantizing import require_quantizer
+from addressvlm.training.precision import frozen_dtype
 from addressvlm.training.stages import Stage, for_mini, from_scratch
 from addressvlm.work import say
 
@@ -63,7 +67,7 @@ def suited(stage: Stage, base: str) -> Stage:
     name = _name(base)
     if name.startswith(RANDOM):
         return from_scratch(stage)
-    return for_mini(stage) if name in PRESETS else stage
+    return for_mini(stage) if name in PRESETS and name not in HUB else stage
 
 
 def _name(base: str) -> str:
@@ -81,13 +85,16 @@ def _name(base: str) -> str:
 
 def start(base: str, stage: Stage, run: Path) -> tuple[Backbone, PreTrainedModel | PeftModel]:
     """The model to train, with what the stage trains unfrozen; the base under adapters is kept in `run`."""
+    require_quantizer(stage.quantization)
     if not uses_adapter(base, stage):
         backbone = load_base(base, stage.seed)
         train_parts(backbone.model, stage.trains)
         return _fitted(backbone, stage), backbone.model
+    if (folder := _folder(base)) and _is_run(folder):
+        require_readable_run(folder)
     earlier = _adapter_to_continue(base, stage)
     _keep_base(base, stage, run, continued=earlier is not None)
-    backbone = load_backbone(run / BASE)
+    backbone = load_backbone(run / BASE, dtype=frozen_dtype(stage), quantization=stage.quantization)
     parts = set(stage.trains) | set(adapter_parts(earlier) if earlier else ())
     adapted = add_adapter(
         backbone.model,
@@ -99,8 +106,16 @@ def start(base: str, stage: Stage, run: Path) -> tuple[Backbone, PreTrainedModel
     )
     if earlier:
         restore_adapter(adapted, earlier)
+    _trained_in_float32(adapted)
     train_adapter_parts(adapted, stage.trains)
     return _fitted(backbone, stage), adapted
+
+
+def _trained_in_float32(adapted: PeftModel) -> None:
+    """What is trained, adapters and projector, keeps its small steps though the base is coarse."""
+    for weight in adapted.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
 
 
 def uses_adapter(base: str, stage: Stage) -> bool:
@@ -116,7 +131,7 @@ def _adapter_to_continue(base: str, stage: Stage) -> Path | None:
         return None
     config = adapter_config(folder / ADAPTER)
     same = (config.r, config.lora_alpha) == (stage.lora_rank, stage.lora_alpha)
-    return folder / ADAPTER if same else None
+    return folder / ADAPTER if same and stage.earlier_adapter == "continue" else None
 
 
 def load_base(base: str, seed: int) -> Backbone:
@@ -160,12 +175,16 @@ def _fitted(backbone: Backbone, stage: Stage) -> Backbone:
 
 def _folder(base: str) -> Path | None:
     """The folder that is meant, or None for random weights; a preset wins over a folder of its name."""
+    if base in HUB:
+        return downloaded(base)
     if base in PRESETS:
         return shipped(base)
     if base.startswith(RANDOM):
         return None
     if Path(base).is_dir():
         return Path(base)
+    if is_hub_id(base):
+        return downloaded(base)
     if "/" in base or os.sep in base:
         raise UsageError(f"there is no folder {base}; a base is a preset, a model folder or an earlier run")
     return None

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,16 @@ class Conversations(Dataset[Sample]):
         turns = [Turn(*conversation.turns[i]) for i in order]
         pixels = np.stack([self._picture(file) for file in conversation.images])
         return Sample(conversation.photo, self._encode(conversation, turns), pixels)
+
+    @cached_property
+    def longest(self) -> int:
+        """The number of the conversation with the most pictures and, of these, the longest text."""
+
+        def length(index: int) -> tuple[int, int]:
+            conversation = self._conversations[index]
+            return len(conversation.images), sum(len(text) for turn in conversation.turns for text in turn)
+
+        return max(range(len(self)), key=length)
 
     def _encode(self, conversation: Conversation, turns: Sequence[Turn]) -> Encoded:
         return encode_conversation(

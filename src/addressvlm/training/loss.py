@@ -7,6 +7,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from addressvlm.model.conversation import IGNORED
+from addressvlm.model.pictures import picture_inputs
 from addressvlm.model.preprocessing import Preprocessing
 from addressvlm.training.attention import use_plain_attention
 
@@ -47,7 +48,7 @@ class AnswerLoss(nn.Module):
         with torch.autocast(input_ids.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             hidden = base.base_model(
                 input_ids=input_ids,
-                pixel_values=self.preprocessing.normalise(pixels),
+                **picture_inputs(base.config, self.preprocessing.normalise(pixels)),
                 attention_mask=mask,
                 position_ids=position_ids,
                 use_cache=False,

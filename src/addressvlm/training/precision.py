@@ -1,8 +1,27 @@
-"""In which precision a stage computes."""
+"""On how many devices and in which precision a stage computes."""
+
+import os
 
 import torch
 
 from addressvlm.training.stages import Stage
+
+
+def devices() -> int:
+    """Processes that train together, one device each, as `torchrun` and `accelerate launch` tell them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def device() -> torch.device:
+    """Where this process trains."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def frozen_dtype(stage: Stage) -> torch.dtype:
+    """In which precision weights under adapters are kept: as the GPU computes with them, else float32."""
+    return torch.bfloat16 if torch.cuda.is_available() and computes_in_bf16(stage) else torch.float32
 
 
 def computes_in_bf16(stage: Stage) -> bool:

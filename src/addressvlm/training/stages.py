@@ -13,7 +13,7 @@ from addressvlm.errors import UsageError
 class Stage:
     """One training run: what is learned from, which weights, how long. Field names are Hugging Face's.
 
-    Defaults are Table A1 of the paper; what it does not print is marked with the reason for our choice.
+    Defaults are the paper's; `training/recipes.py` says of each where it is printed, or why we chose it.
     """
 
     name: Literal["reading", "seeing", "speaking", "everything", "alignment", "localization"]
@@ -22,9 +22,13 @@ class Stage:
     """Parts of the model that are trained (Table 4)."""
     tuning: Literal["lora", "full"] = "lora"
     """Adapters on the towers (the paper's), or all weights (what random weights need)."""
+    earlier_adapter: Literal["continue", "merge"] = "continue"
+    """What becomes of the adapters of an earlier run: trained further, or merged under fresh ones."""
+    quantization: Literal["none", "nf4"] = "none"
+    """Keep the frozen language model under the adapters in four bits; needs a CUDA GPU and bitsandbytes."""
     lora_rank: int = 128
     """Rank of the adapters."""
-    lora_alpha: int = 256  # not printed; LLaVA's and xtuner's r=128, dropout .05 recipes have 256
+    lora_alpha: int = 256
     """Scale of the adapters, over the rank."""
     lora_dropout: float = 0.05
     """Dropout in front of the adapters."""
@@ -38,15 +42,17 @@ class Stage:
     """Second beta of AdamW."""
     warmup_ratio: float = 0.03
     """Share of the steps in which the learning rate rises."""
-    lr_scheduler_type: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"  # not printed; xtuner's
+    lr_scheduler_type: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
     """How the learning rate falls after that."""
-    max_grad_norm: float = 1.0  # not printed; xtuner's
+    max_grad_norm: float = 1.0
     """Gradients are scaled down to this norm."""
     per_device_train_batch_size: int = 4
     """Conversations in one forward pass on one device."""
-    gradient_accumulation_steps: int = 16
-    """Forward passes to one optimizer step; the paper has 8 devices besides."""
-    num_train_epochs: float = 1.0  # not printed; xtuner's templates have one
+    effective_batch_size: int = 512
+    """Conversations to one optimizer step, over all devices."""
+    gradient_accumulation_steps: int | None = None
+    """Forward passes to one optimizer step; left out: as many as make the effective batch size."""
+    num_train_epochs: float = 1.0
     """Times that every conversation is seen."""
     max_steps: int = -1
     """Optimizer steps instead of epochs, if positive."""
@@ -54,34 +60,57 @@ class Stage:
     """Longest conversation in text tokens; a longer one is an error."""
     rounds: Literal["chain", "star"] = "chain"
     """What a round sees: the photo and all earlier rounds (chain, the paper), or the photo alone (star)."""
-    rounds_drawn: int | None = None  # all, as in the paper
+    rounds_drawn: int | None = None
     """Rounds of a conversation that are learned at a visit, drawn anew in every epoch; left out: all."""
-    image_fit: Literal["pad", "crop", "squash"] | None = None  # not printed; xtuner pads, as the presets do
+    image_fit: Literal["pad", "crop", "squash"] | None = None
     """How pictures become square; left out: as the base model does."""
-    bf16: Literal["auto", "true", "false"] = "auto"  # not printed; RTX 3090s are fast at it
+    bf16: Literal["auto", "true", "false"] = "auto"
     """Compute in bfloat16; auto: on GPUs and on CPUs with instructions for it."""
-    seed: int = 0  # not printed; any
+    gradient_checkpointing: bool = False
+    """Keep no activations inside of layers but compute them again: less memory, more time."""
+    seed: int = 0
     """Seed of random weights, order and dropout."""
-    save_steps: int = 200  # ours
+    save_steps: int = 200
     """Optimizer steps between checkpoints."""
-    logging_steps: int = 10  # ours
+    logging_steps: int = 10
     """Optimizer steps between lines of log.jsonl."""
-    dataloader_num_workers: int = 0  # ours
+    dataloader_num_workers: int = 0
     """Processes that prepare batches beside the training; 0: none, it prepares them itself."""
 
     def __post_init__(self) -> None:
         for field in (
             "lora_rank",
             "per_device_train_batch_size",
+            "effective_batch_size",
             "gradient_accumulation_steps",
             "save_steps",
-            *(("rounds_drawn",) if self.rounds_drawn is not None else ()),
+            "rounds_drawn",
         ):
-            _require(field, getattr(self, field), getattr(self, field) >= 1, "at least 1")
+            value = getattr(self, field)
+            _require(field, value, value is None or value >= 1, "at least 1")
         for field in ("learning_rate", "num_train_epochs", "max_length", "logging_steps", "max_grad_norm"):
             _require(field, getattr(self, field), getattr(self, field) > 0, "more than 0")
         for field in ("lora_dropout", "warmup_ratio"):
             _require(field, getattr(self, field), 0 <= getattr(self, field) < 1, "in [0, 1)")
+        if self.quantization != "none" and self.tuning != "lora":
+            raise UsageError(f"weights in {self.quantization} cannot be tuned whole; tuning must be lora")
+
+    def accumulation(self, devices: int) -> int:
+        """Forward passes to one optimizer step on this many devices.
+
+        Raises UsageError where the effective batch size cannot be reached exactly.
+        """
+        if self.gradient_accumulation_steps is not None:
+            return self.gradient_accumulation_steps
+        at_once = self.per_device_train_batch_size * devices
+        steps, rest = divmod(self.effective_batch_size, at_once)
+        if rest or not steps:
+            raise UsageError(
+                f"effective_batch_size is {self.effective_batch_size}, but {devices} device(s) with "
+                f"per_device_train_batch_size {self.per_device_train_batch_size} take {at_once} at a time; "
+                "make it a multiple, or set gradient_accumulation_steps"
+            )
+        return steps
 
 
 def _require(field: str, value: object, holds: bool, wanted: str) -> None:

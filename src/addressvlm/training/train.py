@@ -13,15 +13,18 @@ from torch.utils.data import Dataset
 
 from addressvlm.dataset.tables import read_conversations
 from addressvlm.environment import versions
+from addressvlm.errors import UsageError
 from addressvlm.folders import Step, fingerprint, open_step, require_complete, write_atomically
-from addressvlm.model.backbone import ADAPTER, MODEL, Backbone, save_backbone
+from addressvlm.model.backbone import ADAPTER, MODEL, RUN_FORMAT, Backbone, save_backbone
 from addressvlm.model.checkpoints import digests, publish
 from addressvlm.model.lora import save_adapter
+from addressvlm.model.pictures import reads_trees
 from addressvlm.training.bases import identify, start
 from addressvlm.training.batches import Conversations, collate
 from addressvlm.training.log import plot_loss, read_log
 from addressvlm.training.loss import AnswerLoss
-from addressvlm.training.precision import computes_in_bf16
+from addressvlm.training.memory import require_memory
+from addressvlm.training.precision import computes_in_bf16, device
 from addressvlm.training.stages import Stage
 from addressvlm.training.trainer import CHECKPOINTS, Collate, fit
 from addressvlm.work import keep_freed_memory
@@ -42,6 +45,7 @@ def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str,
             return step.summary
         keep_freed_memory()
         backbone, model = start(str(base), stage, out)
+        _require_rounds(stage, backbone)
         conversations = Conversations(
             read_conversations(dataset, stage.name),
             backbone,
@@ -50,9 +54,32 @@ def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str,
             rounds=stage.rounds,
             rounds_drawn=stage.rounds_drawn,
         )
-        loss = AnswerLoss(model, backbone.preprocessing, bf16=computes_in_bf16(stage))
-        padded = partial(collate, pad_id=backbone.tokenizer.pad_token_id)
+        loss = AnswerLoss(model, backbone.preprocessing, bf16=computes_in_bf16(stage)).to(device())
+        padded = partial(collate, pad_id=_padding(backbone))
+        require_memory(loss, stage, partial(_longest, conversations, padded))
+        if stage.gradient_checkpointing:
+            backbone.model.gradient_checkpointing_enable({"use_reentrant": False})
         return carry_out(step, stage, loss, conversations, backbone, model, padded, dataset=dataset)
+
+
+def _longest(conversations: Conversations, padded: Collate, count: int) -> dict[str, Any]:
+    """The longest conversation, so many times, as a batch on the device of this process."""
+    batch = padded([conversations[0, conversations.longest]] * count)
+    return {name: item.to(device()) for name, item in batch.items() if name != "photos"}
+
+
+def _padding(backbone: Backbone) -> int:
+    """What shorter conversations are filled up with; it is never seen."""
+    padding = backbone.tokenizer.pad_token_id
+    return backbone.end_id if padding is None else int(padding)
+
+
+def _require_rounds(stage: Stage, backbone: Backbone) -> None:
+    """Rounds that do not see each other need a model that can read them so."""
+    if stage.rounds == "star" and not reads_trees(backbone.model.config):
+        raise UsageError(
+            f"{backbone.name} reads rounds one after the other only; set rounds = chain, not star"
+        )
 
 
 def carry_out(
@@ -81,6 +108,7 @@ def carry_out(
     plot_loss(out)
     summary = step.finish(
         {
+            "format": RUN_FORMAT,
             "stage": stage.name,
             **about,
             "base": backbone.name,

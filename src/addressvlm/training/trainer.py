@@ -33,6 +33,7 @@ from addressvlm.errors import AddressVLMError, InterruptedJob
 from addressvlm.model.checkpoints import PREFIX, checkpoints, newest_checkpoint, publish
 from addressvlm.training.batches import Shuffled
 from addressvlm.training.log import append_log, cut_log
+from addressvlm.training.precision import devices
 from addressvlm.training.stages import Stage
 from addressvlm.work import track
 
@@ -219,7 +220,7 @@ def _arguments(stage: Stage, folder: Path) -> TrainingArguments:
         lr_scheduler_type=stage.lr_scheduler_type,
         max_grad_norm=stage.max_grad_norm,
         per_device_train_batch_size=stage.per_device_train_batch_size,
-        gradient_accumulation_steps=stage.gradient_accumulation_steps,
+        gradient_accumulation_steps=stage.accumulation(devices()),
         num_train_epochs=stage.num_train_epochs,
         max_steps=stage.max_steps,
         seed=stage.seed,
