@@ -36,6 +36,7 @@ HOSTILE = {
     "3rd Street": 'Tab\tand "quote"\nStreet',
     "4th Street": "شارع الملك, 5",
 }
+RIGHTS = "(c) nobody"  # the attribution of the town
 PARTS = ("alignment", "train", "val", "test")
 
 Turns = list[tuple[str, str]]
@@ -246,11 +247,11 @@ class Interrupted:
     def __init__(self, budget: int):
         self.budget = budget
 
-    def __call__(self, path: Path) -> bytes:
+    def __call__(self, path: Path, rights: str) -> bytes:
         self.budget -= 1
         if self.budget < 0:
             raise KeyboardInterrupt
-        return clean_picture(path)
+        return clean_picture(path, rights)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -409,7 +410,11 @@ def test_exported_bytes_hold_no_exif_and_nothing_else_of_a_camera(
 
 def test_a_clean_picture_is_copied_byte_for_byte(dataset: Path) -> None:
     path = next((dataset / "images" / "grafted").iterdir())
-    assert clean_picture(path) == path.read_bytes()
+    assert clean_picture(path, RIGHTS) == path.read_bytes()
+    with Image.open(io.BytesIO(clean_picture(path, "(c) another"))) as image:
+        assert image.info["comment"] == b"(c) another"
+    with Image.open(io.BytesIO(clean_picture(path))) as image:
+        assert "comment" not in image.info
 
 
 def test_a_laden_picture_keeps_its_pixels_and_nothing_else(tmp_path: Path) -> None:
@@ -426,10 +431,12 @@ def test_a_laden_picture_keeps_its_pixels_and_nothing_else(tmp_path: Path) -> No
 def test_a_picture_that_only_begins_like_one_is_not_called_clean(dataset: Path, ending: bytes) -> None:
     path = next((dataset / "images" / "photos").iterdir())
     content = path.read_bytes()
-    assert holds_only_pixels(content)
-    assert not holds_only_pixels(content[: len(content) // 2] + ending)
-    assert not holds_only_pixels(content[:2] + b"\xff\xe1\x00\x08Exif\0\0" + content[2:])
-    assert not holds_only_pixels(content + b"\0")
+    assert holds_only_pixels(content, RIGHTS)
+    assert not holds_only_pixels(content[: len(content) // 2] + ending, RIGHTS)
+    assert not holds_only_pixels(content[:2] + b"\xff\xe1\x00\x08Exif\0\0" + content[2:], RIGHTS)
+    assert not holds_only_pixels(content + b"\0", RIGHTS)
+    assert not holds_only_pixels(content)
+    assert not holds_only_pixels(content, "(c) another")
 
 
 # --- the card
@@ -564,7 +571,7 @@ def test_the_command_dispatches_on_what_the_folder_is(
     run.mkdir()
     (run / "config.json").write_text('{"step": "run"}')
     assert exit_code(["export", str(run), "--format", "llava", "--out", str(tmp_path / "b")]) == 2
-    assert "is a run" in capsys.readouterr().err
+    assert "no format 'llava' of a run" in capsys.readouterr().err
     assert exit_code(["export", str(dataset), "--format", "x", "--out", str(tmp_path / "b")]) == 2
     assert exit_code(["export", str(tmp_path / "no"), "--format", "llava", "--out", str(tmp_path / "b")]) == 3
 

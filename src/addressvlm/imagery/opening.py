@@ -86,7 +86,7 @@ def jpeg(image: Image.Image, rights: str = "", *, quality: int = 92) -> bytes:
     stream = io.BytesIO()
     # Without `comment` Pillow would carry over the one of the file that the image came from.
     rgb = image.convert("RGB")
-    rgb.save(stream, "JPEG", quality=quality, subsampling="4:4:4", comment=_comment(rights))
+    rgb.save(stream, "JPEG", quality=quality, subsampling="4:4:4", comment=jpeg_comment(rights))
     return stream.getvalue()
 
 
@@ -101,8 +101,8 @@ def save_jpeg(image: Image.Image, path: Path, rights: str = "") -> None:
         temporary.write_bytes(jpeg(image, rights))
 
 
-def _comment(text: str) -> bytes:
-    """UTF-8, no longer than a comment can be."""
+def jpeg_comment(text: str) -> bytes:
+    """The comment of a JPEG with this text: UTF-8, no longer than it can be."""
     return text.encode()[:_MOST_COMMENT].decode(errors="ignore").encode()
 
 

@@ -78,13 +78,13 @@ class Export:
         Those whose pictures cannot be read, or whose texts hold the word `without` (which the format uses for
         itself), are left out and noted with the reason.
         """
-        skipped = self.skipped.setdefault(part, {})
+        skipped, rights = self.skipped.setdefault(part, {}), self.about.get("attribution", "")
         asked = handed = 0
         for item in track(read_items(self.dataset, part), part):
             try:
                 if without:
                     _require_without(item, without)
-                pictures = tuple(clean_picture(self.dataset / image) for image in item.images)
+                pictures = tuple(clean_picture(self.dataset / image, rights) for image in item.images)
             except AddressVLMError as error:
                 skipped[item.photo] = str(error).replace(f"{self.dataset}/", "")
                 continue

@@ -1,10 +1,10 @@
-"""Pictures that leave the house: nothing but pixels, whatever was put into their files."""
+"""Pictures that leave the house: nothing but pixels and whom to name for them."""
 
 import re
 from pathlib import Path
 
 from addressvlm.errors import AddressVLMError
-from addressvlm.imagery.opening import jpeg, open_image
+from addressvlm.imagery.opening import jpeg, jpeg_comment, open_image
 
 _START, _END, _SCAN = b"\xff\xd8", b"\xff\xd9", 0xDA
 _APPS, _COMMENT = range(0xE0, 0xF0), 0xFE
@@ -13,21 +13,26 @@ _JFIF, _ADOBE = 0xE0, 0xEE
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")
 
 
-def clean_picture(path: Path) -> bytes:
-    """The bytes of a picture as JPEG without EXIF, GPS, comments or anything behind its end.
+def clean_picture(path: Path, rights: str = "") -> bytes:
+    """The bytes of a picture as JPEG without EXIF, GPS, or anything behind its end.
 
-    A JPEG that holds nothing of the kind comes back byte for byte; any other is decoded and written anew,
-    upright. Raises `AddressVLMError` for what is no readable picture.
+    Its only comment is `rights`, if that is not empty. A JPEG that holds nothing else comes back byte for
+    byte; any other is decoded and written anew, upright. Raises `AddressVLMError` for what is no readable
+    picture.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise AddressVLMError(f"{path} cannot be opened: {error.strerror or error}") from error
-    return content if holds_only_pixels(content) else jpeg(open_image(path))
+    return content if holds_only_pixels(content, rights) else jpeg(open_image(path), rights)
 
 
-def holds_only_pixels(content: bytes) -> bool:
-    """Whether these are the bytes of a JPEG of one scan in which every segment is needed for its pixels."""
+def holds_only_pixels(content: bytes, rights: str = "") -> bool:
+    """Whether these are the bytes of a JPEG of one scan in which every segment is needed for its pixels.
+
+    But for one comment, which must be there and say `rights` unless that is empty.
+    """
+    comments = [jpeg_comment(rights)] if rights else []
     if content[:2] != _START:
         return False
     at = 2
@@ -37,9 +42,11 @@ def holds_only_pixels(content: bytes) -> bool:
             return False
         if marker == _SCAN:
             behind = _MARKER.search(content, at + 2 + length)
-            return behind is not None and content[behind.start() :] == _END
+            return behind is not None and content[behind.start() :] == _END and not comments
         segment = content[at + 4 : at + 2 + length]
-        if marker == _COMMENT or (marker in _APPS and not _harmless(marker, segment)):
+        if marker == _COMMENT and segment in comments:
+            comments.remove(segment)
+        elif marker == _COMMENT or (marker in _APPS and not _harmless(marker, segment)):
             return False
         at += 2 + length
     return False
