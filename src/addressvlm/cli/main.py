@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from addressvlm.cli import asking, benching, cities, datasets, reproducing, training
+from addressvlm.cli import asking, benching, cities, datasets, labels, reproducing, training
 from addressvlm.cli.options import AsJson, Out, Workers, print_result
 from addressvlm.errors import AddressVLMError, InterruptedJob, UsageError
 
@@ -96,6 +96,7 @@ def env(as_json: AsJson = False) -> None:
 
 app.add_typer(cities.app, name="city")
 app.add_typer(datasets.app, name="dataset")
+app.command("label")(labels.label)
 app.add_typer(training.app, name="train")
 app.add_typer(reproducing.app, name="reproduce")
 app.add_typer(benching.app, name="bench")
