@@ -48,3 +48,33 @@ def geocode(
         command = f"addressvlm bench geocode {streets.name} {districts.name} --points {points}"
         publish_bench_geo(result, results, f"{command} --results {results}")
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else bench_geo_table(result))
+
+
+@app.command("label")
+def label(
+    out: Out = Path("runs/bench-label"),
+    samples: Annotated[int, typer.Option(help="Samples to label.")] = 5000,
+    concurrency: Annotated[int, typer.Option(help="Calls in flight.")] = 8,
+    workers: Annotated[int, typer.Option(help="Processes that make them.")] = 8,
+    kills: Annotated[int, typer.Option(help="How often the second job is killed.")] = 50,
+    service_s: Annotated[float, typer.Option(help="Mean seconds of an answer.")] = 0.5,
+    results: Annotated[
+        Path | None, typer.Option(help="Also write bench-label.json and .md into this folder.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Label jobs against a server that times out, refuses and talks nonsense: left alone, and killed."""
+    from addressvlm.experiments.benchlabel import (
+        LabelBench,
+        bench_label_table,
+        bench_labels,
+        publish_bench_label,
+    )
+
+    bench = LabelBench(samples, concurrency, workers, kills, service_s=service_s)
+    result = bench_labels(out, bench)
+    if results is not None:
+        given = f"--samples {samples} --concurrency {concurrency} --workers {workers} --kills {kills}"
+        command = f"addressvlm bench label {given} --service-s {service_s:g} --results {results}"
+        publish_bench_label(result, results, command)
+    print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else bench_label_table(result))

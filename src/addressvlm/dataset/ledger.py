@@ -177,7 +177,9 @@ class Ledger:
             if not down:  # that is nobody's fault but the server's
                 db.execute("UPDATE samples SET failures = failures + 1 WHERE photo = ?", (call.photo,))
             (failures,) = db.execute("SELECT failures FROM samples WHERE photo = ?", (call.photo,)).fetchone()
-            again_s = max(failure.retry_after_s, _back_off_s(failures))
+            # While others are answered in between, there is no reason to wait longer and longer.
+            in_a_row = min(failures, account["streak"])
+            again_s = max(failure.retry_after_s, _back_off_s(in_a_row))
             db.execute("UPDATE samples SET ready_at = ? WHERE photo = ?", (now + again_s, call.photo))
             # While others are answered, a request that is called bad is a sample that is.
             if failures > limits.retries or (failure.kind == "bad_request" and account["answered"]):

@@ -1,9 +1,10 @@
 """A chat endpoint on loopback that times out, refuses and talks nonsense: what label jobs are tried on.
 
-Its texts are those of the rule-based writer, made from the hint of each call. It keeps a ledger of its own, so
-that what a job believes it has spent can be compared with what was asked of the server.
+Its texts are those of the rule-based writer, made from the hint of each call. It keeps a ledger of its own,
+so that what a job believes it has spent can be compared with what was asked of the server.
 """
 
+import contextlib
 import json
 import random
 import select
@@ -11,12 +12,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
 from typing import Any
 
-from addressvlm.dataset.describing import read_hint, rule_based_describe
+from addressvlm.dataset.describing import rule_based_describe
 
 _WEB_PAGE = "<!doctype html><title>502</title><p>Bad gateway"
 # Garbage of all sorts: pages of a proxy, torn bodies, other JSON, and texts that must not be learned.
@@ -43,7 +44,6 @@ class Log:
 
     calls: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
-    photos: Counter[str] = field(default_factory=Counter)
     busy_s: float = 0.0
     first: float = 0.0
     last: float = 0.0
@@ -101,7 +101,7 @@ class Answer:
     hang: bool = False
 
 
-@contextmanager
+@contextlib.contextmanager
 def serving(server: LabelServer) -> Iterator[LabelServer]:
     """Run a server in a thread for as long as the block lasts."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -142,8 +142,12 @@ def garbage(sort: str) -> str:
         "torn": completion("torn")[:40],
         "other": json.dumps({"status": "ok"}),
         "empty": completion(""),
-        "refusal": completion("I'm sorry, but I cannot determine where this photo was taken, I really cannot."),
-        "told": completion("According to the hint, the photo was taken where the provided address says it was."),
+        "refusal": completion(
+            "I'm sorry, but I cannot determine where this photo was taken, I really cannot."
+        ),
+        "told": completion(
+            "According to the hint, the photo was taken where the provided address says it was."
+        ),
     }
     return bodies[sort]
 
@@ -201,4 +205,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-__all__ = ["Answer", "Faults", "LabelServer", "completion", "garbage", "label_of", "read_hint", "serving"]
+def main(faults: Faults, port: Connection) -> None:
+    """Serve in a process of its own, telling its port, until the other end is gone."""
+    server = LabelServer(faults)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port.send(server.server_address[1])
+    with contextlib.suppress(EOFError):
+        port.recv()
