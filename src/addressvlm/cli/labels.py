@@ -1,5 +1,6 @@
 """`addressvlm label`: labels of the alignment stage by any vision-language model."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,13 +63,28 @@ def label(
     options = LabelOptions(**{name: value for name, value in fields.items() if name not in _LIMITS})
     if (endpoint is None) == (local is None):
         raise UsageError("give --endpoint URL and --model NAME, or --local FOLDER")
-    if endpoint is not None:
+    if local is not None:
+        from addressvlm.inference.describer import LocalModel
+
+        describer = LocalModel(local, batch_size)
+        # One thread, because there is one model; nothing is in flight beside its batches.
+        result = label_dataset(
+            dataset,
+            out,
+            describer.open,
+            local.resolve().name,
+            options=options,
+            limits=dataclasses.replace(limits, concurrency=1),
+            at_once=describer.window,
+            settings={"weights": describer.mark()},
+        )
+    else:
         from addressvlm.inference.endpoint import Endpoint
 
         if model is None:
             raise UsageError("--endpoint needs --model NAME: which of its models to ask")
         settings = _object(extra)
-        asked = Endpoint(endpoint, model, key_variable, limits.timeout_s, settings)
+        asked = Endpoint(endpoint or "", model, key_variable, limits.timeout_s, settings)
         result = label_dataset(
             dataset,
             out,

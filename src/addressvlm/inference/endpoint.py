@@ -131,7 +131,7 @@ class _Asker:
         if status == 402 or code in ("insufficient_quota", "billing_hard_limit_reached"):
             raise AddressVLMError(f"the account at {url} has no money left ({status}: {told})")
         if status in (404, 405):
-            raise AddressVLMError(self._not_found(status, told, text))
+            raise AddressVLMError(self._not_found(status, told))
         if status == 429:
             return NoAnswer("rate_limit", f"{url} is asked too often ({told})", _retry_after_s(headers))
         if status >= 500 or status in (408, 409, 425):
@@ -143,8 +143,8 @@ class _Asker:
             return None
         return NoAnswer("bad_request", f"{url} calls the request bad ({status}: {told})")
 
-    def _not_found(self, status: int, told: str, text: str) -> str:
-        if not _is_json(text):
+    def _not_found(self, status: int, told: str) -> str:
+        if "model" not in told.lower():
             return (
                 f"{self._endpoint.url}/chat/completions does not exist ({status}); "
                 "the address of an endpoint usually ends in /v1"
@@ -159,7 +159,8 @@ class _Asker:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        return f"{self._endpoint.url} cannot be reached ({cause}); start the server, or check the address"
+        return f"{self._endpoint.url} cannot be reached ({cause}); start the server, look into its log, "
+            "or check the address"
 
 
 def _content(ask: Ask) -> list[dict[str, Any]]:
@@ -212,13 +213,6 @@ def _error_of(text: str) -> tuple[str, str, str]:
         return _short(str(said)), str(error.get("code") or ""), str(error.get("param") or "")
     except (ValueError, AttributeError):
         return ("a web page" if text.lstrip()[:1] == "<" else _short(text)), "", ""
-
-
-def _is_json(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
-        return False
 
 
 def _short(text: str) -> str:

@@ -12,9 +12,18 @@ from addressvlm.model.backbone import Backbone
 Prompt = tuple[Sequence[int], Pixels]
 
 
-@torch.inference_mode()
 def generate(backbone: Backbone, prompts: Sequence[Prompt], generation: GenerationConfig) -> list[str]:
     """Answers to all prompts (ids, pixels) at once, padded on the left; `num_return_sequences` each."""
+    tokens = generate_tokens(backbone, prompts, generation)
+    texts = backbone.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+    return [text.strip() for text in texts]
+
+
+@torch.inference_mode()
+def generate_tokens(
+    backbone: Backbone, prompts: Sequence[Prompt], generation: GenerationConfig
+) -> torch.Tensor:
+    """The same as token ids, (answers, tokens); behind the end of an answer stands padding."""
     model = backbone.model
     longest = max(len(ids) for ids, _ in prompts)
     tokens = torch.full((len(prompts), longest), generation.pad_token_id)  # (batch, tokens)
@@ -28,8 +37,8 @@ def generate(backbone: Backbone, prompts: Sequence[Prompt], generation: Generati
         pixel_values=normalised(np.concatenate([pixels for _, pixels in prompts]), backbone),
         generation_config=generation,
     )
-    texts = backbone.tokenizer.batch_decode(generated[:, longest:], skip_special_tokens=True)
-    return [text.strip() for text in texts]
+    answers: torch.Tensor = generated[:, longest:]
+    return answers
 
 
 def generation_config(backbone: Backbone, **settings: float) -> GenerationConfig:

@@ -99,7 +99,7 @@ def _std(name: str, weight: torch.Tensor) -> float:
 def save_backbone(backbone: Backbone, folder: Path) -> None:
     """Write a Hugging Face folder (safetensors) with tokenizer and preprocessing, whole or not at all."""
     with publish(folder) as staging:
-        with _quiet():
+        with quiet():
             backbone.model.save_pretrained(staging)
         backbone.tokenizer.save_pretrained(staging)
         backbone.preprocessing.save(staging)
@@ -109,7 +109,7 @@ def load_backbone(folder: Path) -> Backbone:
     """Read a folder of `save_backbone`. Every weight must be there and none be left over."""
     require_safe_folder(folder, "config.json", "tokenizer.json", PREPROCESSING)
     try:
-        with _quiet():
+        with quiet():
             model, report = AutoModelForImageTextToText.from_pretrained(
                 folder,
                 local_files_only=True,
@@ -154,7 +154,7 @@ def load_run(run: Path) -> Backbone:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the bars and reports that Transformers prints; what is wrong with a folder is raised by us."""
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
