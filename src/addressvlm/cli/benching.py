@@ -55,7 +55,7 @@ def label(
     out: Out = Path("runs/bench-label"),
     samples: Annotated[int, typer.Option(help="Samples to label.")] = 5000,
     concurrency: Annotated[int, typer.Option(help="Calls in flight.")] = 8,
-    workers: Annotated[int, typer.Option(help="Processes that make them.")] = 8,
+    workers: Annotated[int, typer.Option(help="Processes that make them.")] = 2,
     kills: Annotated[int, typer.Option(help="How often the second job is killed.")] = 50,
     service_s: Annotated[float, typer.Option(help="Mean seconds of an answer.")] = 0.5,
     results: Annotated[

@@ -104,20 +104,15 @@ class _Threads:
         _ = task.rows, task.names  # read once, before threads ask for them
         self._stop = threading.Event()
         self._errors: list[BaseException] = []
-        # As daemons, so that a second interruption need not wait for them.
-        self._threads = [
-            threading.Thread(target=self._run, args=(f"{os.getpid()}-{place}",), daemon=True)
-            for place in range(number or task.limits.concurrency)
-        ]
-        for thread in self._threads:
-            thread.start()
+        # Not `Thread.join`: when that is interrupted, Python 3.11 takes the thread for ended.
+        self._counting, self._idle = threading.Lock(), threading.Event()
+        self._at_work = number or task.limits.concurrency
+        for place in range(number or task.limits.concurrency):
+            # As daemons, so that a second interruption need not wait for them.
+            threading.Thread(target=self._run, args=(f"{os.getpid()}-{place}",), daemon=True).start()
 
     def works(self) -> bool:
-        self._threads[0].join(_LOOK_EVERY_S)
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join(0.01)
-        if any(thread.is_alive() for thread in self._threads):
+        if not self._idle.wait(_LOOK_EVERY_S):
             return True
         if self._errors:
             raise self._errors[0]
@@ -128,7 +123,7 @@ class _Threads:
 
     def leave(self) -> None:
         self._stop.set()
-        if not any(thread.is_alive() for thread in self._threads):
+        if self._idle.is_set():
             self._ledger.close()
 
     def _run(self, worker: str) -> None:
@@ -138,6 +133,11 @@ class _Threads:
         except BaseException as error:
             self._errors.append(error)
             self._stop.set()
+        finally:
+            with self._counting:
+                self._at_work -= 1
+                if self._at_work == 0:
+                    self._idle.set()
 
     def _step(self, worker: str) -> bool:
         """One batch of calls, or a wait for some; False when all samples are settled."""

@@ -29,6 +29,7 @@ _DOWN_AFTER = 8
 _HOPELESS = {"connection", "web_page", "bad_request"}
 _HOPELESS_AFTER = 3
 _BACK_OFF_S = (1.0, 60.0)
+_UNTIL_ALL_HAVE_STOPPED_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -196,10 +197,12 @@ class Ledger:
             )
 
     def put_back(self, calls: Sequence[Call], reason: str) -> None:
-        """Enter calls that were ended by what ends the job; their samples are as before."""
+        """Enter calls that were ended by what ends the job; no other is begun, samples are as before."""
+        now = time.time()
         with self._transaction() as db:
             for call in calls:
-                _end(db, call, "stopped", reason, time.time())
+                _end(db, call, "stopped", reason, now)
+            db.execute("UPDATE account SET next_call_at = ?", (now + _UNTIL_ALL_HAVE_STOPPED_S,))
 
     def release(self, worker: str) -> None:
         """Give up the calls of a worker that is dead."""

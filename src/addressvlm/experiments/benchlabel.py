@@ -36,7 +36,6 @@ from addressvlm.folders import CONFIG, SUMMARY, sha256, write_atomically, write_
 from addressvlm.work import say
 
 _STREETS, _DISTRICTS = 40, 8
-_START_S = 3.0  # a killed job lives at least so long: what dies while it is imported proves little
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class LabelBench:
     """Samples to label."""
     concurrency: int = 8
     """Calls in flight."""
-    workers: int = 8
+    workers: int = 2
     """Processes that make them."""
     kills: int = 50
     """How often the second job, or one of its workers, is killed."""
@@ -131,9 +130,9 @@ def _killed(dataset: Path, out: Path, bench: LabelBench, port: int) -> dict[str,
     work_s = bench.samples * 1.6 * bench.service_s / bench.concurrency
     while True:
         job = subprocess.Popen(_command(dataset, out, bench, port), stdout=subprocess.PIPE)  # noqa: S603
-        while kills < bench.kills:
+        while kills < bench.kills and _calls(port, job):
             try:
-                job.wait(_START_S + dice.uniform(0, 1.6 * work_s / bench.kills))
+                job.wait(dice.uniform(0, 1.6 * work_s / bench.kills))
                 break
             except subprocess.TimeoutExpired:
                 kills += 1
@@ -211,6 +210,16 @@ def _server(bench: LabelBench) -> Iterator[int]:
     finally:
         process.kill()
         process.join()
+
+
+def _calls(port: int, job: "subprocess.Popen[bytes]") -> bool:
+    """Wait for a further call: what is killed while it is imported proves little. False when the job ends."""
+    before = _log(port)["calls"]
+    while job.poll() is None:
+        if _log(port)["calls"] > before:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def _log(port: int) -> dict[str, Any]:

@@ -159,8 +159,10 @@ class _Asker:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        return f"{self._endpoint.url} cannot be reached ({cause}); start the server, look into its log, "
+        return (
+            f"{self._endpoint.url} cannot be reached ({cause}); start the server, look into its log, "
             "or check the address"
+        )
 
 
 def _content(ask: Ask) -> list[dict[str, Any]]:
