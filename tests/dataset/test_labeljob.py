@@ -219,6 +219,8 @@ def test_a_data_set_that_is_spoilt_or_labelled_already_is_refused(dataset: Path,
     changed(dataset, tmp_path / "blank", control="blank")
     with pytest.raises(UsageError, match="spoilt on purpose .control = blank."):
         label(tmp_path / "blank", tmp_path / "a")
+    with pytest.raises(UsageError, match="is the data set itself"):
+        label(dataset, dataset)
     label(dataset, tmp_path / "labelled")
     with pytest.raises(UsageError, match="no data set made by `dataset build`"):
         label(tmp_path / "labelled", tmp_path / "b")

@@ -154,7 +154,7 @@ def test_a_sample_that_never_gets_an_answer_is_set_aside(
 def test_a_server_that_is_down_is_probed_now_and_then_and_no_sample_suffers(
     open_ledger: Callable[..., Ledger], clock: Clock
 ) -> None:
-    ledger, limits = open_ledger(20), Limits(retries=3, patience_s=10_000)
+    ledger, limits = open_ledger(20), Limits(concurrency=4, retries=3, patience_s=10_000)
     answer(ledger, next_call(ledger))
     down = NoAnswer("server_error", "down")
     probes = 0
@@ -169,6 +169,20 @@ def test_a_server_that_is_down_is_probed_now_and_then_and_no_sample_suffers(
     clock.now += 100
     answer(ledger, next_call(ledger))
     assert len(ledger.claim("w", limits, most=5).calls) == 5
+
+
+def test_calls_that_fail_together_are_one_pause(open_ledger: Callable[..., Ledger], clock: Clock) -> None:
+    ledger, limits = open_ledger(40), Limits(concurrency=16)
+    answer(ledger, next_call(ledger))
+    for _ in range(2):
+        for call in [next_call(ledger, limits=limits) for _ in range(16)]:
+            ledger.fail(call, NoAnswer("timeout", "no answer"), limits)
+        clock.now += 0.1
+    pause_s = ledger.claim("w", limits).wait_s
+    assert 0.3 < pause_s < 1.5
+    clock.now += pause_s
+    assert len(ledger.claim("w", limits).calls) == 1
+    assert ledger.claim("v", limits).calls == ()
 
 
 def test_without_any_answer_a_job_is_patient_and_then_stops(

@@ -57,7 +57,7 @@ def label(
     concurrency: Annotated[int, typer.Option(help="Calls in flight.")] = 8,
     workers: Annotated[int, typer.Option(help="Processes that make them.")] = 2,
     kills: Annotated[int, typer.Option(help="How often the second job is killed.")] = 50,
-    service_s: Annotated[float, typer.Option(help="Mean seconds of an answer.")] = 0.5,
+    service_s: Annotated[float, typer.Option(help="Mean seconds of an answer.")] = 0.3,
     results: Annotated[
         Path | None, typer.Option(help="Also write bench-label.json and .md into this folder.")
     ] = None,

@@ -23,7 +23,8 @@ from addressvlm.errors import AddressVLMError, UsageError
 
 _SCHEMA = Path(__file__).with_name("ledger.sql")
 _VERSION = 1
-# Until one call of a run is answered, and while the server is down, calls go one at a time.
+# A server that leaves so many calls in a row unanswered, and twice as many as are in flight, is taken for
+# down. Then, and until one call of a run is answered, calls go one at a time.
 _DOWN_AFTER = 8
 # With these a run that never had an answer stops early: waiting would not help.
 _HOPELESS = {"connection", "web_page", "bad_request"}
@@ -97,7 +98,7 @@ class Ledger:
                 (tries,),
             )
             db.execute(
-                "UPDATE account SET streak = 0, answered = 0, answered_at = ?, next_call_at = 0",
+                "UPDATE account SET streak = 0, pauses = 0, answered = 0, answered_at = ?, next_call_at = 0",
                 (time.time(),),
             )
 
@@ -112,7 +113,7 @@ class Ledger:
             if account["next_call_at"] > now:
                 return Claim(wait_s=account["next_call_at"] - now)
             flying = db.execute("SELECT COUNT(*) FROM calls WHERE outcome = 'in flight'").fetchone()[0]
-            if flying and (not account["answered"] or account["streak"] >= _DOWN_AFTER):
+            if flying and (not account["answered"] or _is_down(account, limits)):
                 return Claim(wait_s=0.1)
             ready = db.execute(
                 "SELECT photo, answers, ready_at FROM samples WHERE state = 'open' AND worker IS NULL "
@@ -158,7 +159,7 @@ class Ledger:
                     (fault[0], call.photo, tries),
                 )
                 _end(db, call, "rejected", ": ".join(fault), now, reply)
-            db.execute("UPDATE account SET streak = 0, answered = 1, answered_at = ?", (now,))
+            db.execute("UPDATE account SET streak = 0, pauses = 0, answered = 1, answered_at = ?", (now,))
 
     def fail(self, call: Call, failure: NoAnswer, limits: Limits) -> None:
         """Enter a call that brought no answer: when to ask again, or that it is of no use.
@@ -174,7 +175,7 @@ class Ledger:
                 return
             db.execute("UPDATE account SET streak = streak + 1")
             account = db.execute("SELECT * FROM account").fetchone()
-            down = account["streak"] >= _DOWN_AFTER
+            down = _is_down(account, limits)
             if not down:  # that is nobody's fault but the server's
                 db.execute("UPDATE samples SET failures = failures + 1 WHERE photo = ?", (call.photo,))
             (failures,) = db.execute("SELECT failures FROM samples WHERE photo = ?", (call.photo,)).fetchone()
@@ -185,9 +186,9 @@ class Ledger:
             # While others are answered, a request that is called bad is a sample that is.
             if failures > limits.retries or (failure.kind == "bad_request" and account["answered"]):
                 _set_aside(db, call.photo, failure.kind)
-            if down:
-                pause_s = max(failure.retry_after_s, _back_off_s(account["streak"] - _DOWN_AFTER + 1))
-                db.execute("UPDATE account SET next_call_at = ?", (now + pause_s,))
+            if down and account["next_call_at"] <= now:  # not for each of those that fail together
+                pause_s = max(failure.retry_after_s, _back_off_s(account["pauses"] + 1))
+                db.execute("UPDATE account SET pauses = pauses + 1, next_call_at = ?", (now + pause_s,))
         if not account["answered"] and failure.kind in _HOPELESS and account["streak"] >= _HOPELESS_AFTER:
             raise AddressVLMError(failure.message)
         if now - account["answered_at"] > limits.patience_s:
@@ -315,6 +316,11 @@ def _set_aside(db: sqlite3.Connection, photo: str, reason: str) -> None:
         "UPDATE samples SET state = 'set aside', reason = ? WHERE photo = ? AND state = 'open'",
         (reason, photo),
     )
+
+
+def _is_down(account: sqlite3.Row, limits: Limits) -> bool:
+    most: int = max(_DOWN_AFTER, 2 * limits.concurrency)
+    return bool(account["streak"] >= most)
 
 
 def _affordable(account: sqlite3.Row, flying: int, wanted: int, limits: Limits) -> int:

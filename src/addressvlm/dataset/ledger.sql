@@ -37,6 +37,7 @@ CREATE TABLE account (                       -- one row: sums, so that nothing n
     largest_completion INTEGER NOT NULL DEFAULT 0,
     next_call_at REAL NOT NULL DEFAULT 0,    -- the pace, and pauses of a server that is down
     streak INTEGER NOT NULL DEFAULT 0,       -- calls in a row, of all samples, without an answer
+    pauses INTEGER NOT NULL DEFAULT 0,       -- since then, because the server seemed down
     answered_at REAL NOT NULL DEFAULT 0,     -- or when this run began
     answered INTEGER NOT NULL DEFAULT 0      -- whether any call of this run was
 );

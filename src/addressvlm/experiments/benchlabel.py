@@ -56,9 +56,9 @@ class LabelBench:
     """Share of calls that are answered with 429."""
     garbage: float = 0.05
     """Share of calls that are answered with web pages, torn or empty bodies, refusals, told hints."""
-    service_s: float = 0.5
+    service_s: float = 0.3
     """Mean time of an answer."""
-    timeout_s: float = 1.0
+    timeout_s: float = 1.5
     """When the client gives up."""
     seed: int = 0
     """Of the faults and of the kills."""

@@ -126,7 +126,11 @@ class _Asker:
         url, variable = self._endpoint.url, self._endpoint.key_variable
         told, code, parameter = _error_of(text)
         if status in (401, 403):
-            way_out = f"check the key in {variable}" if variable else "name the variable that holds a key"
+            way_out = (
+                f"check the key in {variable}"
+                if variable
+                else "name the variable that holds one (--key-variable)"
+            )
             raise AddressVLMError(f"{url} refuses the key ({status}: {told}); {way_out}")
         if status == 402 or code in ("insufficient_quota", "billing_hard_limit_reached"):
             raise AddressVLMError(f"the account at {url} has no money left ({status}: {told})")
