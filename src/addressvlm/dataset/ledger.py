@@ -6,7 +6,6 @@ threads and processes, share the file; what they must agree on (budget, pace, wh
 inside a transaction. The journal is a write-ahead log that is flushed at every commit.
 """
 
-import random
 import sqlite3
 import threading
 import time
@@ -19,17 +18,14 @@ from typing import Any
 from addressvlm.dataset.labelcalls import BudgetSpent, NoAnswer, Reply, Unreachable
 from addressvlm.dataset.labelcheck import Fault
 from addressvlm.dataset.labeloptions import Limits
+from addressvlm.dataset.labelpace import affordable, back_off_s, is_down, spent
 from addressvlm.errors import AddressVLMError, UsageError
 
 _SCHEMA = Path(__file__).with_name("ledger.sql")
 _VERSION = 1
-# A server that leaves so many calls in a row unanswered, and twice as many as are in flight, is taken for
-# down. Then, and until one call of a run is answered, calls go one at a time.
-_DOWN_AFTER = 8
 # With these a run that never had an answer stops early: waiting would not help.
 _HOPELESS = {"connection", "web_page", "bad_request"}
 _HOPELESS_AFTER = 3
-_BACK_OFF_S = (1.0, 60.0)
 _UNTIL_ALL_HAVE_STOPPED_S = 600.0
 
 
@@ -113,7 +109,7 @@ class Ledger:
             if account["next_call_at"] > now:
                 return Claim(wait_s=account["next_call_at"] - now)
             flying = db.execute("SELECT COUNT(*) FROM calls WHERE outcome = 'in flight'").fetchone()[0]
-            if flying and (not account["answered"] or _is_down(account, limits)):
+            if flying and (not account["answered"] or is_down(account, limits)):
                 return Claim(wait_s=0.1)
             ready = db.execute(
                 "SELECT photo, answers, ready_at FROM samples WHERE state = 'open' AND worker IS NULL "
@@ -122,13 +118,14 @@ class Ledger:
             ).fetchall()
             if not ready:
                 return _nothing_ready(db, account, now)
-            affordable = _affordable(account, flying, len(ready), limits)
-            if affordable == 0:
+            fits = affordable(account, flying, len(ready), limits)
+            if fits == 0:
                 if flying:
                     return Claim(wait_s=0.1)
-                raise BudgetSpent(_spent(db, account, limits))
+                (labelled,) = db.execute("SELECT COUNT(*) FROM labels").fetchone()
+                raise BudgetSpent(spent(account, labelled, limits))
             calls = []
-            for sample in ready[:affordable]:
+            for sample in ready[:fits]:
                 db.execute("UPDATE samples SET worker = ? WHERE photo = ?", (worker, sample["photo"]))
                 entry = (sample["photo"], sample["answers"], worker, now)
                 begun = db.execute("INSERT INTO calls (photo, try, worker, began) VALUES (?, ?, ?, ?)", entry)
@@ -175,19 +172,19 @@ class Ledger:
                 return
             db.execute("UPDATE account SET streak = streak + 1")
             account = db.execute("SELECT * FROM account").fetchone()
-            down = _is_down(account, limits)
+            down = is_down(account, limits)
             if not down:  # that is nobody's fault but the server's
                 db.execute("UPDATE samples SET failures = failures + 1 WHERE photo = ?", (call.photo,))
             (failures,) = db.execute("SELECT failures FROM samples WHERE photo = ?", (call.photo,)).fetchone()
             # While others are answered in between, there is no reason to wait longer and longer.
             in_a_row = min(failures, account["streak"])
-            again_s = max(failure.retry_after_s, _back_off_s(in_a_row))
+            again_s = max(failure.retry_after_s, back_off_s(in_a_row))
             db.execute("UPDATE samples SET ready_at = ? WHERE photo = ?", (now + again_s, call.photo))
             # While others are answered, a request that is called bad is a sample that is.
             if failures > limits.retries or (failure.kind == "bad_request" and account["answered"]):
                 _set_aside(db, call.photo, failure.kind)
             if down and account["next_call_at"] <= now:  # not for each of those that fail together
-                pause_s = max(failure.retry_after_s, _back_off_s(account["pauses"] + 1))
+                pause_s = max(failure.retry_after_s, back_off_s(account["pauses"] + 1))
                 db.execute("UPDATE account SET pauses = pauses + 1, next_call_at = ?", (now + pause_s,))
         if not account["answered"] and failure.kind in _HOPELESS and account["streak"] >= _HOPELESS_AFTER:
             raise AddressVLMError(failure.message)
@@ -316,39 +313,3 @@ def _set_aside(db: sqlite3.Connection, photo: str, reason: str) -> None:
         "UPDATE samples SET state = 'set aside', reason = ? WHERE photo = ? AND state = 'open'",
         (reason, photo),
     )
-
-
-def _is_down(account: sqlite3.Row, limits: Limits) -> bool:
-    most: int = max(_DOWN_AFTER, 2 * limits.concurrency)
-    return bool(account["streak"] >= most)
-
-
-def _affordable(account: sqlite3.Row, flying: int, wanted: int, limits: Limits) -> int:
-    """How many further calls the budget can bear if they and those in flight cost as much as the dearest."""
-    most: float = wanted
-    if limits.budget_calls is not None:
-        most = min(most, limits.budget_calls - account["calls"])
-    read, written = account["largest_prompt"], account["largest_completion"]
-    spent = (account["prompt_tokens"], account["completion_tokens"])
-    if limits.budget_tokens is not None and read + written:
-        most = min(most, (limits.budget_tokens - sum(spent)) // (read + written) - flying)
-    if limits.budget_cost is not None and (dearest := limits.cost(read, written)):
-        most = min(most, (limits.budget_cost - limits.cost(*spent)) // dearest - flying)
-    return max(0, int(most))
-
-
-def _spent(db: sqlite3.Connection, account: sqlite3.Row, limits: Limits) -> str:
-    (labelled,) = db.execute("SELECT COUNT(*) FROM labels").fetchone()
-    tokens = account["prompt_tokens"] + account["completion_tokens"]
-    cost = limits.cost(account["prompt_tokens"], account["completion_tokens"])
-    priced = f", {cost:.2f} in money" if cost else ""
-    return (
-        f"the budget is spent after {account['calls']} calls and {tokens} tokens{priced}: {labelled} of "
-        f"{account['samples']} samples are labelled; the same command with a larger budget goes on"
-    )
-
-
-def _back_off_s(failures: int) -> float:
-    """1 s, 2 s, 4 s … 60 s, each half to one and a half times as long, so that not all come back at once."""
-    first, longest = _BACK_OFF_S
-    return min(longest, first * 2.0 ** max(0, failures - 1)) * random.uniform(0.5, 1.5)
