@@ -258,7 +258,9 @@ def test_a_folder_that_another_process_writes_is_left_alone(dataset: Path, tmp_p
         label(dataset, tmp_path / "out")
 
 
-def test_options_that_make_no_sense_are_refused() -> None:
+def test_options_that_make_no_sense_are_refused(dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="workers is 0"):
+        label(dataset, tmp_path / "out", workers=0)
     for wrong in ({"tries": 0}, {"temperature": -1}, {"min_words": 9, "max_words": 8}, {"prompt": "poem"}):
         with pytest.raises(UsageError):
             LabelOptions(**wrong)  # type: ignore[arg-type]

@@ -65,6 +65,8 @@ def label_dataset(
     Raises `InterruptedJob` when the budget is spent or nobody answers, to be continued by the same call, and
     `AddressVLMError` where no sample got a label.
     """
+    if workers < 1:
+        raise UsageError(f"workers is {workers}, but it must be at least 1")
     if out.resolve() == dataset.resolve():
         raise UsageError(f"{out} is the data set itself; choose another folder for the labelled one")
     options = replace(options or LabelOptions(), **fields)
