@@ -58,6 +58,7 @@ def label(
     workers: Annotated[int, typer.Option(help="Processes that make them.")] = 2,
     kills: Annotated[int, typer.Option(help="How often the second job is killed.")] = 50,
     service_s: Annotated[float, typer.Option(help="Mean seconds of an answer.")] = 0.3,
+    timeout_s: Annotated[float, typer.Option(help="Seconds after which the client gives up.")] = 1.5,
     results: Annotated[
         Path | None, typer.Option(help="Also write bench-label.json and .md into this folder.")
     ] = None,
@@ -71,10 +72,11 @@ def label(
         publish_bench_label,
     )
 
-    bench = LabelBench(samples, concurrency, workers, kills, service_s=service_s)
+    bench = LabelBench(samples, concurrency, workers, kills, service_s=service_s, timeout_s=timeout_s)
     result = bench_labels(out, bench)
     if results is not None:
         given = f"--samples {samples} --concurrency {concurrency} --workers {workers} --kills {kills}"
-        command = f"addressvlm bench label {given} --service-s {service_s:g} --results {results}"
+        times = f"--service-s {service_s:g} --timeout-s {timeout_s:g}"
+        command = f"addressvlm bench label {given} {times} --results {results.name}"
         publish_bench_label(result, results, command)
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else bench_label_table(result))

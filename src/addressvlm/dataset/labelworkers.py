@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,7 @@ from addressvlm.work import say, track
 GAZETTEER = "gazetteer.parquet"  # its module would bring the geographic libraries into every worker
 
 _LOOK_EVERY_S = 0.25
+_FLUSH_EVERY_S = 1.0
 _LONGEST_WAIT_S = 0.5  # of a worker with nothing to do, before it looks again
 
 
@@ -86,9 +88,12 @@ class _Crew(Protocol):
 
 
 def _settled(ledger: Ledger, crew: _Crew, before: int) -> Iterator[None]:
-    working = True
+    working, flushed = True, time.monotonic()
     while working:
         working = crew.works()
+        if time.monotonic() - flushed > _FLUSH_EVERY_S:
+            ledger.flush()
+            flushed = time.monotonic()
         now, _ = ledger.progress()
         yield from [None] * (now - before)
         before = now
