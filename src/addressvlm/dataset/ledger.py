@@ -3,8 +3,8 @@
 A call is written down before it is sent, and its answer in the same transaction that settles its sample, so
 whatever is killed, at most the calls in flight are lost and no sample gets two labels. All workers of a job,
 threads and processes, share the file; what they must agree on (budget, pace, who does what) is decided here,
-inside a transaction. The journal is a write-ahead log: a kill loses nothing of it, a power cut what was entered
-since the last `flush`.
+inside a transaction. The journal is a write-ahead log: a kill loses nothing of it, a power cut what was
+entered since the last `flush`.
 """
 
 import contextlib
