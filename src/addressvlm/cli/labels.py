@@ -51,7 +51,7 @@ def label(
     batch_size: Annotated[int, typer.Option(help="With --local: samples described at a time.")] = 8,
     workers: Annotated[
         int,
-        typer.Option(help="Processes that share the calls in flight; one can make about 100 calls a second."),
+        typer.Option(help="Processes that share the calls in flight; one is enough for most servers."),
     ] = 1,
     as_json: AsJson = False,
     **fields: Any,
