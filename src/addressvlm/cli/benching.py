@@ -72,3 +72,35 @@ def pictures(
         command = f"addressvlm bench pictures {city.name} --photos {photos} --image-px {image_px}"
         publish_bench_pictures(result, results, f"{command} --results {results}")
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else bench_pictures_table(result))
+
+
+@app.command("label")
+def label(
+    out: Out = Path("runs/bench-label"),
+    samples: Annotated[int, typer.Option(help="Samples to label.")] = 5000,
+    concurrency: Annotated[int, typer.Option(help="Calls in flight.")] = 8,
+    workers: Annotated[int, typer.Option(help="Processes that make them.")] = 2,
+    kills: Annotated[int, typer.Option(help="How often the second job is killed.")] = 50,
+    service_s: Annotated[float, typer.Option(help="Mean seconds of an answer.")] = 0.3,
+    timeout_s: Annotated[float, typer.Option(help="Seconds after which the client gives up.")] = 1.5,
+    results: Annotated[
+        Path | None, typer.Option(help="Also write bench-label.json and .md into this folder.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Label jobs against a server that times out, refuses and talks nonsense: left alone, and killed."""
+    from addressvlm.experiments.benchlabel import (
+        LabelBench,
+        bench_label_table,
+        bench_labels,
+        publish_bench_label,
+    )
+
+    bench = LabelBench(samples, concurrency, workers, kills, service_s=service_s, timeout_s=timeout_s)
+    result = bench_labels(out, bench)
+    if results is not None:
+        given = f"--samples {samples} --concurrency {concurrency} --workers {workers} --kills {kills}"
+        times = f"--service-s {service_s:g} --timeout-s {timeout_s:g}"
+        command = f"addressvlm bench label {given} {times} --results {results.name}"
+        publish_bench_label(result, results, command)
+    print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else bench_label_table(result))

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from addressvlm.cli import asking, benching, cities, datasets, exporting, reproducing, training
+from addressvlm.cli import asking, benching, cities, datasets, exporting, labels, reproducing, training
 from addressvlm.cli.options import AsJson, Out, Workers, print_result
 from addressvlm.errors import AddressVLMError, InterruptedJob, UsageError
 
@@ -112,6 +112,7 @@ def env(as_json: AsJson = False) -> None:
 
 app.add_typer(cities.app, name="city")
 app.add_typer(datasets.app, name="dataset")
+app.command("label")(labels.label)
 app.add_typer(training.app, name="train")
 app.add_typer(reproducing.app, name="reproduce")
 app.add_typer(benching.app, name="bench")

@@ -13,9 +13,18 @@ from addressvlm.model.pictures import picture_inputs
 Prompt = tuple[Sequence[int], Pixels]
 
 
-@torch.inference_mode()
 def generate(backbone: Backbone, prompts: Sequence[Prompt], generation: GenerationConfig) -> list[str]:
-    """Answers to all prompts (ids, pixels) at once, padded on the left."""
+    """Answers to all prompts (ids, pixels) at once, padded on the left; `num_return_sequences` each."""
+    tokens = generate_tokens(backbone, prompts, generation)
+    texts = backbone.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+    return [text.strip() for text in texts]
+
+
+@torch.inference_mode()
+def generate_tokens(
+    backbone: Backbone, prompts: Sequence[Prompt], generation: GenerationConfig
+) -> torch.Tensor:
+    """The same as token ids, (answers, tokens); behind the end of an answer stands padding."""
     model = backbone.model
     longest = max(len(ids) for ids, _ in prompts)
     tokens = torch.full((len(prompts), longest), generation.pad_token_id)  # (batch, tokens)
@@ -31,8 +40,8 @@ def generate(backbone: Backbone, prompts: Sequence[Prompt], generation: Generati
         ),
         generation_config=generation,
     )
-    texts = backbone.tokenizer.batch_decode(generated[:, longest:], skip_special_tokens=True)
-    return [text.strip() for text in texts]
+    answers: torch.Tensor = generated[:, longest:]
+    return answers
 
 
 def generation_config(backbone: Backbone, **settings: float) -> GenerationConfig:
