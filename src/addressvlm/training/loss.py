@@ -1,5 +1,7 @@
 """The loss of a batch of conversations: cross-entropy over the answers, computing no more than it needs."""
 
+import os
+
 import torch
 from peft import PeftModel
 from torch import nn
@@ -7,15 +9,18 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from addressvlm.model.conversation import IGNORED
+from addressvlm.model.embedding import embedded
+from addressvlm.model.fusedlora import fuse_adapters
 from addressvlm.model.preprocessing import Preprocessing
 from addressvlm.training.attention import use_plain_attention
+from addressvlm.training.quicklayers import use_quick_layers
 
 
 class AnswerLoss(nn.Module):
     """A model as a function from a batch to its loss, so that it can be wrapped for many devices.
 
     The output head runs on labelled positions only; with a text of 200 tokens and answers of 20 that spares
-    most of its work. Logits and loss are float32.
+    most of its work. Logits and loss are float32. The model's layers are replaced by quick ones, for good.
     """
 
     accepts_loss_kwargs = True  # tells Trainer to count the labels of all micro-batches of a step
@@ -24,6 +29,9 @@ class AnswerLoss(nn.Module):
         super().__init__()
         if not torch.cuda.is_available():
             use_plain_attention(model)
+        use_quick_layers(model)
+        if not shards_weights():
+            fuse_adapters(model)
         self.model = model
         self.preprocessing = preprocessing
         self.bf16 = bf16
@@ -45,9 +53,8 @@ class AnswerLoss(nn.Module):
         targets = labels[:, 1:]
         learned = targets != IGNORED
         with torch.autocast(input_ids.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            hidden = base.base_model(
-                input_ids=input_ids,
-                pixel_values=self.preprocessing.normalise(pixels),
+            hidden = base.base_model.language_model(
+                inputs_embeds=embedded(base, input_ids, self.preprocessing.normalise(pixels)),
                 attention_mask=mask,
                 position_ids=position_ids,
                 use_cache=False,
@@ -56,3 +63,8 @@ class AnswerLoss(nn.Module):
         total = functional.cross_entropy(logits.float(), targets[learned], reduction="sum")
         count = learned.sum() if num_items_in_batch is None else num_items_in_batch
         return {"loss": total / count}
+
+
+def shards_weights() -> bool:
+    """Whether this process trains under FSDP, where a layer's weights are there only while it runs."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"

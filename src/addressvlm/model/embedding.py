@@ -1,0 +1,54 @@
+"""A batch as the language model reads it: tokens embedded, and pictures in their places.
+
+Hugging Face runs the whole vision tower and keeps every hidden state; here it ends with the layer whose
+output the projector reads. Of 24 layers that spares one, and the weights behind it never need a gradient.
+"""
+
+from typing import Any
+
+import torch
+
+from addressvlm.model.lora import vision_layers_used
+
+
+def embedded(model: Any, input_ids: torch.Tensor, images: torch.Tensor | None) -> torch.Tensor:
+    """What the language model reads, (batch, tokens, width), from ids (batch, tokens).
+
+    `images`, normalised (pictures, 3, size, size), are what the picture tokens of all rows stand for, in
+    their order. `model` is a `LlavaForConditionalGeneration`.
+    """
+    tokens: torch.Tensor = model.get_input_embeddings()(input_ids)
+    if images is None:
+        return tokens
+    places: torch.Tensor = input_ids == model.config.image_token_id
+    features = picture_features(model, images).flatten(0, 1).to(tokens.dtype)
+    if tokens.requires_grad:
+        return tokens.masked_scatter(places[..., None], features)
+    tokens[places] = features
+    return tokens
+
+
+def picture_features(model: Any, images: torch.Tensor) -> torch.Tensor:
+    """Projected features of normalised pictures, (pictures, picture tokens, width of the language model)."""
+    inner = model.base_model
+    if not is_known_tower(model):
+        features = inner.get_image_features(pixel_values=images, return_dict=True).pooler_output
+        return torch.stack(list(features))
+    tower = inner.vision_tower
+    hidden = tower.embeddings(images)
+    if hasattr(tower, "pre_layrnorm"):  # CLIP's, and its spelling
+        hidden = tower.pre_layrnorm(hidden)
+    for layer in tower.encoder.layers[: vision_layers_used(model)]:
+        hidden = layer(hidden, None)
+    if model.config.vision_feature_select_strategy == "default":
+        hidden = hidden[:, 1:]
+    projected: torch.Tensor = inner.multi_modal_projector(hidden)
+    return projected
+
+
+def is_known_tower(model: Any) -> bool:
+    """Whether the tower is one of those that are run layer by layer here."""
+    tower = type(model.base_model.vision_tower).__name__
+    return tower in ("CLIPVisionModel", "SiglipVisionModel") and isinstance(
+        model.config.vision_feature_layer, int
+    )

@@ -1,0 +1,253 @@
+"""The inner parts of CLIP, SigLIP and Phi-3 layers with as few passes over memory as PyTorch allows.
+
+On a CPU the small operations between matrix products take longer than the products: every one reads and
+writes its tensors, once forwards and several times backwards. Here a norm, an activation and the whole of an
+attention have a backward of their own. What comes out is the same. Other families keep their layers.
+"""
+
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from addressvlm.model.fusedlora import fused
+
+_PHI3_ATTENTION, _PHI3_MLP, _PHI3_NORM = "Phi3Attention", "Phi3MLP", "Phi3RMSNorm"
+_VISION_ATTENTION, _VISION_MLP = ("CLIPAttention", "SiglipAttention"), ("CLIPMLP", "SiglipMLP")
+
+
+def use_quick_layers(model: nn.Module) -> int:
+    """Replace the forward of all modules that are known here; returns how many."""
+    replaced = 0
+    for module in model.modules():
+        forward = _forward_of(module)
+        if forward is not None:
+            module.forward = MethodType(forward, module)
+            replaced += 1
+    return replaced
+
+
+def _forward_of(module: Any) -> Any:
+    kind = type(module).__name__
+    if kind == _PHI3_NORM:
+        return _norm
+    if kind == _PHI3_MLP and getattr(module.config, "hidden_act", "") == "silu":
+        return _gated_mlp
+    if kind == _PHI3_ATTENTION and _is_plain_phi3(module.config):
+        return _phi3_attention
+    if kind in _VISION_ATTENTION:
+        return _vision_attention
+    if kind in _VISION_MLP and module.config.hidden_act == "quick_gelu":
+        return _vision_mlp
+    return None
+
+
+def _is_plain_phi3(config: Any) -> bool:
+    rope = getattr(config, "rope_parameters", None) or {}
+    return bool(
+        config.num_key_value_heads == config.num_attention_heads
+        and config.attention_dropout == 0
+        and rope.get("partial_rotary_factor", getattr(config, "partial_rotary_factor", 1.0)) == 1.0
+    )
+
+
+def _norm(self: Any, hidden_states: torch.Tensor) -> torch.Tensor:
+    out: torch.Tensor = _rms_norm(hidden_states, self.weight, self.variance_epsilon)
+    return out
+
+
+def _gated_mlp(self: Any, hidden_states: torch.Tensor) -> torch.Tensor:
+    out: torch.Tensor = self.down_proj(_gated_silu(self.gate_up_proj(hidden_states)))
+    return out
+
+
+def _vision_mlp(self: Any, hidden_states: torch.Tensor) -> torch.Tensor:
+    out: torch.Tensor = self.fc2(_quick_gelu(self.fc1(hidden_states)))
+    return out
+
+
+def _phi3_attention(
+    self: Any,
+    hidden_states: torch.Tensor,
+    position_embeddings: tuple[torch.Tensor, torch.Tensor],
+    attention_mask: torch.Tensor | None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    qkv = self.qkv_proj(hidden_states)
+    cos, sin = position_embeddings
+    out = _attend(qkv, self.head_dim, self.scaling, attention_mask, cos, sin, True)
+    return self.o_proj(out), None
+
+
+def _vision_attention(
+    self: Any, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, **_: Any
+) -> tuple[torch.Tensor, None]:
+    together = fused([self.q_proj, self.k_proj, self.v_proj])
+    if together is not None:
+        qkv = together(hidden_states)
+    else:
+        parts = [layer(hidden_states) for layer in (self.q_proj, self.k_proj, self.v_proj)]
+        qkv = torch.cat(parts, dim=-1)
+    out = _attend(qkv, self.head_dim, self.scale, None, None, None, False)
+    return self.out_proj(out), None
+
+
+class _Attention(torch.autograd.Function):
+    """Queries, keys and values side by side, (batch, tokens, 3 · width), to what they attend to."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        qkv: torch.Tensor,
+        head_width: int,
+        scale: float,
+        mask: torch.Tensor | None,  # (batch, 1, tokens, tokens), True where a query sees a key
+        cos: torch.Tensor | None,  # (batch or 1, tokens, head_width)
+        sin: torch.Tensor | None,
+        causal: bool,
+    ) -> torch.Tensor:
+        batch, tokens = qkv.shape[:2]
+        laid_out = qkv.view(batch, tokens, 3, -1, head_width).permute(2, 0, 3, 1, 4)
+        heads = laid_out.shape[2]
+        if cos is None or sin is None:
+            kept = laid_out.contiguous()
+        else:
+            cos, sin = (_half(table, qkv.dtype) for table in (cos, sin))
+            kept = qkv.new_empty(laid_out.shape)
+            _rotate(laid_out[:2], cos, sin, kept[:2])
+            kept[2] = laid_out[2]
+        query, key, value = kept.view(3, batch * heads, tokens, head_width)
+        weights = _weights(query, key, scale, mask, causal, heads)
+        out = torch.bmm(weights, value).view(batch, heads, tokens, head_width)
+        ctx.save_for_backward(kept, weights, cos, sin)
+        ctx.scale = scale
+        return out.transpose(1, 2).reshape(batch, tokens, -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
+        kept, weights, cos, sin = ctx.saved_tensors
+        _, batch, heads, tokens, head_width = kept.shape
+        query, key, value = kept.view(3, batch * heads, tokens, head_width)
+        gradient = gradient.view(batch, tokens, heads, head_width).transpose(1, 2)
+        gradient = gradient.reshape(batch * heads, tokens, head_width)
+        of_kept = torch.empty_like(kept)
+        of_query, of_key, of_value = of_kept.view(3, batch * heads, tokens, head_width)
+        torch.bmm(weights.transpose(1, 2), gradient, out=of_value)
+        of_weights = torch.bmm(gradient, value.transpose(1, 2))
+        of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
+        torch.baddbmm(of_query, of_scores, key, beta=0, alpha=ctx.scale, out=of_query)
+        torch.baddbmm(of_key, of_scores.transpose(1, 2), query, beta=0, alpha=ctx.scale, out=of_key)
+        of_qkv = kept.new_empty(batch, tokens, 3, heads, head_width)
+        laid_out = of_qkv.permute(2, 0, 3, 1, 4)
+        if cos is None:
+            laid_out.copy_(of_kept)
+        else:
+            _rotate(of_kept[:2], cos, -sin, laid_out[:2])
+            laid_out[2] = of_kept[2]
+        return (of_qkv.view(batch, tokens, -1), None, None, None, None, None, None)
+
+
+def _weights(
+    query: torch.Tensor, key: torch.Tensor, scale: float, mask: torch.Tensor | None, causal: bool, heads: int
+) -> torch.Tensor:
+    """Softmax of the scaled products, (batch · heads, tokens, tokens)."""
+    rows, tokens = query.shape[:2]
+    scores = query.new_empty(rows, tokens, tokens)
+    if mask is not None:
+        hidden = torch.zeros(mask.shape, dtype=query.dtype, device=query.device)
+        hidden.masked_fill_(~mask, -torch.inf)
+        scores.view(-1, heads, tokens, tokens).copy_(hidden)
+    elif causal:
+        hidden = torch.full((tokens, tokens), -torch.inf, dtype=query.dtype, device=query.device)
+        scores.copy_(hidden.triu_(1))
+    beta = 1 if mask is not None or causal else 0
+    scores = torch.baddbmm(scores, query, key.transpose(1, 2), beta=beta, alpha=scale, out=scores)
+    return functional.softmax(scores, dim=-1)
+
+
+def _half(table: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The first half of the rotary table, which the second repeats, (batch or 1, 1, tokens, width / 2)."""
+    return table[..., : table.shape[-1] // 2].to(dtype).unsqueeze(1)
+
+
+def _rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, out: torch.Tensor) -> None:
+    """Rotary embedding of (…, tokens, width) into `out`; backwards it is the rotation by the other sign."""
+    half = x.shape[-1] // 2
+    torch.mul(x[..., :half], cos, out=out[..., :half])
+    out[..., :half].addcmul_(x[..., half:], sin, value=-1)
+    torch.mul(x[..., half:], cos, out=out[..., half:])
+    out[..., half:].addcmul_(x[..., :half], sin)
+
+
+class _GatedSilu(torch.autograd.Function):
+    """silu(gate) · up of (…, gate and up side by side)."""
+
+    @staticmethod
+    def forward(ctx: Any, both: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(both)
+        gate, up = both.chunk(2, dim=-1)
+        out: torch.Tensor = functional.silu(gate).mul_(up)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        (both,) = ctx.saved_tensors
+        gate, up = both.chunk(2, dim=-1)
+        out = torch.empty_like(both)
+        of_gate, of_up = out.chunk(2, dim=-1)
+        torch.mul(gradient, functional.silu(gate), out=of_up)
+        of_gate.copy_(torch.ops.aten.silu_backward(gradient * up, gate))
+        return out
+
+
+class _QuickGelu(torch.autograd.Function):
+    """x · sigmoid(1.702 x), which is silu(1.702 x) / 1.702."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        out: torch.Tensor = torch.sigmoid_(x * 1.702).mul_(x)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        (x,) = ctx.saved_tensors
+        out: torch.Tensor = torch.ops.aten.silu_backward(gradient, x * 1.702)
+        return out
+
+
+class _RmsNorm(torch.autograd.Function):
+    """Phi-3's norm: in float32, scaled by its weight in the precision of the input."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+        squares = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square_()
+        scale = squares.div_(x.shape[-1]).add_(epsilon).rsqrt_()
+        ctx.save_for_backward(x, weight, scale)
+        out: torch.Tensor = (x * scale).to(x.dtype) * weight
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, weight, scale = ctx.saved_tensors
+        of_weight = None
+        if ctx.needs_input_grad[1]:
+            of_weight = (gradient * (x * scale)).flatten(0, -2).sum(0).to(weight.dtype)
+        scaled = gradient.float() * weight
+        along = torch.linalg.vecdot(scaled, x.to(scaled.dtype)).unsqueeze(-1)
+        along.mul_(scale.square()).mul_(-1 / x.shape[-1])
+        of_x = scaled.addcmul_(x, along).mul_(scale)
+        return of_x.to(x.dtype), of_weight, None
+
+
+_attend: Any = _Attention.apply
+_gated_silu: Any = _GatedSilu.apply
+_quick_gelu: Any = _QuickGelu.apply
+_rms_norm: Any = _RmsNorm.apply

@@ -1,0 +1,88 @@
+import copy
+
+import pytest
+import torch
+
+from addressvlm.model.backbone import Backbone, build_backbone
+from addressvlm.model.conversation import Turn, encode_conversation
+from addressvlm.model.embedding import picture_features
+from addressvlm.model.lora import PARTS, add_adapter
+from addressvlm.training.batches import Sample, collate
+from addressvlm.training.loss import AnswerLoss
+from addressvlm.training.quicklayers import use_quick_layers
+
+TURNS = [Turn("Which street is this?", "Forbes Avenue"), Turn("Is it Oak Street?", "No")]
+
+
+def batch(backbone: Backbone, rounds: str) -> dict[str, torch.Tensor]:
+    size = backbone.preprocessing.size_px
+    pixels = torch.arange(2 * 3 * size * size).reshape(2, 1, 3, size, size).to(torch.uint8).numpy()
+    samples = [
+        Sample(
+            "p",
+            encode_conversation(backbone.tokenizer, turns, image_tokens=backbone.image_tokens, rounds=rounds),
+            picture,
+        )
+        for turns, picture in zip([TURNS, TURNS[:1]], pixels, strict=True)
+    ]
+    found = collate(samples, pad_id=backbone.tokenizer.pad_token_id)
+    del found["photos"]
+    return found
+
+
+@pytest.mark.parametrize("rounds", ["chain", "star"])
+@pytest.mark.parametrize("preset", ["tiny", "mini-siglip"])
+def test_loss_and_gradients_of_adapters_are_hugging_faces_and_pefts(preset: str, rounds: str) -> None:
+    """Stock layers, stock attention, peft's adapters; a star with the mask that they take."""
+    backbone = build_backbone(preset, seed=0)
+    data = batch(backbone, rounds)
+    theirs = add_adapter(backbone.model, PARTS, rank=2, alpha=4, dropout=0.0, seed=0).train()
+    for name, weight in theirs.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.1, generator=torch.Generator().manual_seed(len(name)))
+    ours = copy.deepcopy(theirs)
+    loss = AnswerLoss(ours, backbone.preprocessing, bf16=False)(**data)["loss"]
+    loss.backward()
+    expected = theirs(
+        input_ids=data["input_ids"],
+        attention_mask=data.get("mask", (data["input_ids"] != backbone.tokenizer.pad_token_id).long()),
+        position_ids=data.get("position_ids"),
+        pixel_values=backbone.preprocessing.normalise(data["pixels"]),
+        labels=data["labels"],
+    ).loss
+    expected.backward()
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0)
+    found = dict(ours.named_parameters())
+    for name, weight in theirs.named_parameters():
+        if weight.requires_grad:
+            difference = (found[name].grad - weight.grad).norm() / weight.grad.norm()
+            assert difference < 1e-5, name
+
+
+def test_known_layers_are_replaced(tiny: Backbone) -> None:
+    # Two vision layers with attention and MLP; one of the language model, and three norms.
+    assert use_quick_layers(tiny.model) == 2 * 2 + 2 + 3
+
+
+@pytest.mark.parametrize("preset", ["tiny", "mini-siglip"])
+def test_pictures_are_seen_as_hugging_face_sees_them(preset: str) -> None:
+    backbone = build_backbone(preset, seed=0)
+    size = backbone.preprocessing.size_px
+    images = torch.linspace(-1, 1, 2 * 3 * size * size).reshape(2, 3, size, size)
+    expected = backbone.model.model.get_image_features(
+        pixel_values=images,
+        vision_feature_layer=backbone.model.config.vision_feature_layer,
+        vision_feature_select_strategy=backbone.model.config.vision_feature_select_strategy,
+        return_dict=True,
+    ).pooler_output
+    found = picture_features(backbone.model, images)
+    torch.testing.assert_close(found, torch.stack(list(expected)), rtol=1e-5, atol=1e-6)
+
+
+def test_the_tower_ends_with_the_layer_that_is_read(tiny: Backbone) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("this layer is not read")
+
+    tiny.model.model.vision_tower.encoder.layers[-1].register_forward_pre_hook(fail)  # feature layer -2
+    loss = AnswerLoss(tiny.model, tiny.preprocessing, bf16=False)(**batch(tiny, "chain"))["loss"]
+    assert torch.isfinite(loss)
