@@ -7,9 +7,10 @@ from addressvlm.model.backbone import Backbone, build_backbone
 from addressvlm.model.conversation import Turn, encode_conversation
 from addressvlm.model.embedding import picture_features
 from addressvlm.model.lora import PARTS, add_adapter
+from addressvlm.training import quicklayers
 from addressvlm.training.batches import Sample, collate
 from addressvlm.training.loss import AnswerLoss
-from addressvlm.training.quicklayers import use_quick_layers
+from addressvlm.training.quicklayers import attended_by_kernel, use_quick_layers
 
 TURNS = [Turn("Which street is this?", "Forbes Avenue"), Turn("Is it Oak Street?", "No")]
 
@@ -86,3 +87,41 @@ def test_the_tower_ends_with_the_layer_that_is_read(tiny: Backbone) -> None:
     tiny.model.model.vision_tower.encoder.layers[-1].register_forward_pre_hook(fail)  # feature layer -2
     loss = AnswerLoss(tiny.model, tiny.preprocessing, bf16=False)(**batch(tiny, "chain"))["loss"]
     assert torch.isfinite(loss)
+
+
+@pytest.mark.parametrize("rounds", ["chain", "star"])
+def test_the_kernel_of_gpus_says_the_same(
+    rounds: str, tiny: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def learn(model: torch.nn.Module) -> tuple[float, torch.Tensor]:
+        adapted = add_adapter(model, PARTS, rank=2, alpha=4, dropout=0.0, seed=0).train()
+        loss = AnswerLoss(adapted, tiny.preprocessing, bf16=False)(**batch(tiny, rounds))["loss"]
+        loss.backward()
+        trained = [weight.grad.flatten() for weight in adapted.parameters() if weight.requires_grad]
+        return loss.item(), torch.cat(trained)
+
+    copied = copy.deepcopy(tiny.model)
+    loss, gradients = learn(tiny.model)
+    monkeypatch.setattr(quicklayers, "_attend", attended_by_kernel)
+    other_loss, other = learn(copied)
+    assert other_loss == pytest.approx(loss, rel=1e-5)
+    assert (other - gradients).norm() < 1e-5 * gradients.norm()
+
+
+def test_frozen_weights_in_bfloat16_are_close_to_float32() -> None:
+    backbone = build_backbone("mini", seed=0)
+    data = batch(backbone, "star")
+
+    def learn(*, bf16: bool, halve: bool) -> tuple[float, torch.Tensor]:
+        adapted = add_adapter(copy.deepcopy(backbone.model), PARTS, rank=2, alpha=4, dropout=0.0, seed=0)
+        loss = AnswerLoss(adapted.train(), backbone.preprocessing, bf16=bf16, halve=halve)(**data)["loss"]
+        loss.backward()
+        found = [w.grad.flatten() for w in adapted.parameters() if w.requires_grad and w.grad is not None]
+        assert all(gradient.dtype == torch.float32 for gradient in found)
+        return loss.item(), torch.cat(found)
+
+    truth, gradients = learn(bf16=False, halve=False)
+    autocast, by_autocast = learn(bf16=True, halve=False)
+    halved, by_halves = learn(bf16=True, halve=True)
+    assert abs(halved - truth) < 2 * abs(autocast - truth) + 0.01 * truth
+    assert (by_halves - gradients).norm() < 2 * (by_autocast - gradients).norm()

@@ -4,6 +4,7 @@ Hugging Face runs the whole vision tower and keeps every hidden state; here it e
 output the projector reads. Of 24 layers that spares one, and the weights behind it never need a gradient.
 """
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -35,14 +36,18 @@ def picture_features(model: Any, images: torch.Tensor) -> torch.Tensor:
         features = inner.get_image_features(pixel_values=images, return_dict=True).pooler_output
         return torch.stack(list(features))
     tower = inner.vision_tower
-    hidden = tower.embeddings(images)
+    hidden = tower.embeddings(images.to(tower.dtype))
     if hasattr(tower, "pre_layrnorm"):  # CLIP's, and its spelling
         hidden = tower.pre_layrnorm(hidden)
     for layer in tower.encoder.layers[: vision_layers_used(model)]:
         hidden = layer(hidden, None)
     if model.config.vision_feature_select_strategy == "default":
         hidden = hidden[:, 1:]
-    projected: torch.Tensor = inner.multi_modal_projector(hidden)
+    # It is trained in float32 behind a frozen tower that may be kept in less.
+    with (
+        torch.autocast(hidden.device.type, hidden.dtype) if hidden.dtype == torch.bfloat16 else nullcontext()
+    ):
+        projected: torch.Tensor = inner.multi_modal_projector(hidden)
     return projected
 
 

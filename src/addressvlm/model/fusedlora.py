@@ -9,6 +9,7 @@ precision that is computed in. Parameters and files stay peft's; loss and gradie
 from collections.abc import Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
 from peft.tuners.lora import Linear as LoraLinear
 from torch import nn
@@ -85,7 +86,7 @@ class FusedLinear:
         if kept is None or kept.dtype != dtype or kept.device != x.device:
             bases = [layer.base_layer for layer in self.layers]
             with torch.no_grad():
-                kept = torch.cat([base.weight.to(x.device, dtype) for base in bases])
+                kept = _together([base.weight.to(x.device) for base in bases], dtype)
                 for base, part in zip(bases, kept.split_with_sizes(self.sizes), strict=True):
                     if base.weight.dtype == dtype:
                         base.weight.data = part
@@ -135,7 +136,7 @@ class _LoraProduct(torch.autograd.Function):
             down = _together(adapters[:number], dtype)
             ups = [up.to(dtype) for up in adapters[number:]]
             seed = int(torch.randint(2**62, ())) if dropout else 0
-            inner = _dropped(rows, dropout, seed) @ down.T  # (rows, ranks)
+            inner = _kept(rows, _keeps(rows, dropout, seed)) @ down.T  # (rows, ranks)
             kept = [scale / (1 - dropout) for scale in scales]
             out = _sum_of_products(rows, weight, bias, inner, ups, kept)
         ctx.save_for_backward(rows, weight, inner, *adapters)
@@ -161,19 +162,19 @@ class _LoraProduct(torch.autograd.Function):
                 parts, inner.split_with_sizes(ranks, dim=1), ups, kept, strict=True
             )
         ]
-        dropped = _dropped(rows, dropout, seed)
+        keeps = _keeps(rows, dropout, seed)
+        of_down = of_inner.T @ _kept(rows, keeps)
         of_downs = [
-            part.to(down.dtype)
-            for part, down in zip((of_inner.T @ dropped).split_with_sizes(ranks), downs, strict=True)
+            part.to(down.dtype) for part, down in zip(of_down.split_with_sizes(ranks), downs, strict=True)
         ]
         of_x = None
         if ctx.needs_input_grad[0]:
             of_x = gradient @ weight
             down = _together(downs, dtype)
-            if dropout:
-                of_x += (of_inner @ down).masked_fill_(_drops(of_x, dropout, seed), 0)
-            else:
+            if keeps is None:
                 of_x.addmm_(of_inner, down)
+            else:
+                of_x += _kept(of_inner @ down, keeps)
             of_x = of_x.view(shape).to(dtype_of_x)
         return (of_x, None, None, None, None, *of_downs, *of_ups)
 
@@ -208,18 +209,32 @@ def _together_columns(matrices: Sequence[torch.Tensor]) -> torch.Tensor:
     return matrices[0] if len(matrices) == 1 else torch.cat(list(matrices), dim=1)
 
 
-def _dropped(rows: torch.Tensor, dropout: float, seed: int) -> torch.Tensor:
-    """The rows with some numbers set to zero; the others are not scaled up here."""
-    return rows.masked_fill(_drops(rows, dropout, seed), 0) if dropout else rows
+def _keeps(like: torch.Tensor, dropout: float, seed: int) -> torch.Tensor | None:
+    """Which numbers stay, drawn from the seed, as integers to combine them with bit by bit: all ones or none.
+
+    Four are drawn from 64 random bits; the share that is dropped is a multiple of 1 / 32768. PyTorch's own
+    dropout takes ten times as long on a CPU.
+    """
+    if not dropout:
+        return None
+    words = (like.numel() + 3) // 4
+    if like.device.type == "cpu":
+        bits = torch.from_numpy(np.random.SFC64(seed).random_raw(words).view(np.int64))
+    else:
+        generator = torch.Generator(like.device).manual_seed(seed)
+        bits = torch.empty(words, dtype=torch.int64, device=like.device)
+        bits.random_(-(2**63), None, generator=generator)
+    draws = bits.view(torch.int16)[: like.numel()].view(like.shape).bitwise_and_(2**15 - 1)
+    # Less than nothing where it is dropped; the shift leaves the sign in every bit.
+    keeps = draws.sub_(round(dropout * 2**15)).bitwise_right_shift_(15).bitwise_not_()
+    return keeps if like.element_size() == 2 else keeps.int()
 
 
-def _drops(like: torch.Tensor, dropout: float, seed: int) -> torch.Tensor:
-    """Which numbers are dropped, drawn from the seed: four from each 64 random bits."""
-    generator = torch.Generator(like.device).manual_seed(seed)
-    words = torch.empty((like.numel() + 3) // 4, dtype=torch.int64, device=like.device)
-    words.random_(-(2**63), None, generator=generator)
-    sixteenths = words.view(torch.int16)[: like.numel()].view(like.shape)
-    return sixteenths < round(dropout * 2**16) - 2**15
+def _kept(numbers: torch.Tensor, keeps: torch.Tensor | None) -> torch.Tensor:
+    """The numbers, 0 where they are dropped; the others are not scaled up here."""
+    if keeps is None:
+        return numbers
+    return numbers.view(keeps.dtype).bitwise_and(keeps).view(numbers.dtype)
 
 
 def _is_fusible(layer: object) -> bool:

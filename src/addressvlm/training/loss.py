@@ -20,21 +20,34 @@ class AnswerLoss(nn.Module):
     """A model as a function from a batch to its loss, so that it can be wrapped for many devices.
 
     The output head runs on labelled positions only; with a text of 200 tokens and answers of 20 that spares
-    most of its work. Logits and loss are float32. The model's layers are replaced by quick ones, for good.
+    most of its work. Logits and loss are float32. The model's layers are replaced by quick ones, for good;
+    on a GPU that computes in bfloat16, frozen weights are kept in it and nothing is cast on the way.
     """
 
     accepts_loss_kwargs = True  # tells Trainer to count the labels of all micro-batches of a step
 
-    def __init__(self, model: PreTrainedModel | PeftModel, preprocessing: Preprocessing, *, bf16: bool):
+    def __init__(
+        self,
+        model: PreTrainedModel | PeftModel,
+        preprocessing: Preprocessing,
+        *,
+        bf16: bool,
+        halve: bool | None = None,
+    ):
+        """`halve` keeps frozen weights in bfloat16; left out: on a GPU that computes in it."""
         super().__init__()
         if not torch.cuda.is_available():
             use_plain_attention(model)
         use_quick_layers(model)
-        if not shards_weights():
-            fuse_adapters(model)
+        fused = not shards_weights() and fuse_adapters(model) > 0
         self.model = model
         self.preprocessing = preprocessing
-        self.bf16 = bf16
+        self.halved = bf16 and fused and (torch.cuda.is_available() if halve is None else halve)
+        self.bf16 = bf16 and not self.halved  # otherwise by autocast
+        if self.halved:
+            for weight in model.parameters():
+                if not weight.requires_grad:
+                    weight.data = weight.data.to(torch.bfloat16)
 
     def forward(
         self,

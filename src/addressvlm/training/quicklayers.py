@@ -1,8 +1,9 @@
 """The inner parts of CLIP, SigLIP and Phi-3 layers with as few passes over memory as PyTorch allows.
 
-On a CPU the small operations between matrix products take longer than the products: every one reads and
-writes its tensors, once forwards and several times backwards. Here a norm, an activation and the whole of an
-attention have a backward of their own. What comes out is the same. Other families keep their layers.
+The small operations between matrix products take as long as the products: every one reads and writes its
+tensors, once forwards and several times backwards, and keeps some of them in between. Here norms, activations
+and rotations have a backward of their own; on a CPU the whole of an attention has, on a GPU it is PyTorch's
+kernel. What comes out is the same. Other families keep their layers.
 """
 
 from types import MethodType
@@ -55,6 +56,9 @@ def _is_plain_phi3(config: Any) -> bool:
 
 
 def _norm(self: Any, hidden_states: torch.Tensor) -> torch.Tensor:
+    if hidden_states.is_cuda:  # it has a kernel for all of this
+        weight = self.weight.to(hidden_states.dtype)
+        return functional.rms_norm(hidden_states, weight.shape, weight, self.variance_epsilon)
     out: torch.Tensor = _rms_norm(hidden_states, self.weight, self.variance_epsilon)
     return out
 
@@ -78,7 +82,7 @@ def _phi3_attention(
 ) -> tuple[torch.Tensor, None]:
     qkv = self.qkv_proj(hidden_states)
     cos, sin = position_embeddings
-    out = _attend(qkv, self.head_dim, self.scaling, attention_mask, cos, sin, True)
+    out = _attended(qkv, self.head_dim, self.scaling, attention_mask, cos, sin, True)
     return self.o_proj(out), None
 
 
@@ -91,8 +95,40 @@ def _vision_attention(
     else:
         parts = [layer(hidden_states) for layer in (self.q_proj, self.k_proj, self.v_proj)]
         qkv = torch.cat(parts, dim=-1)
-    out = _attend(qkv, self.head_dim, self.scale, None, None, None, False)
+    out = _attended(qkv, self.head_dim, self.scale, None, None, None, False)
     return self.out_proj(out), None
+
+
+def _attended(
+    qkv: torch.Tensor,
+    head_width: int,
+    scale: float,
+    mask: torch.Tensor | None,
+    cos: torch.Tensor | None,
+    sin: torch.Tensor | None,
+    causal: bool,
+) -> torch.Tensor:
+    """What `_Attention` gives, by whichever way is quickest on this device."""
+    way = attended_by_kernel if qkv.is_cuda else _attend
+    out: torch.Tensor = way(qkv, head_width, scale, mask, cos, sin, causal)
+    return out
+
+
+def attended_by_kernel(
+    qkv: torch.Tensor,
+    head_width: int,
+    scale: float,
+    mask: torch.Tensor | None,
+    cos: torch.Tensor | None,
+    sin: torch.Tensor | None,
+    causal: bool,
+) -> torch.Tensor:
+    """The same by PyTorch's fused attention, which keeps no weights; with a mask it chooses a slower one."""
+    query, key, value = _laid_out(qkv, head_width, cos, sin).unbind(0)
+    out = functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, is_causal=causal and mask is None, scale=scale
+    )
+    return out.transpose(1, 2).reshape(*qkv.shape[:2], -1)
 
 
 class _Attention(torch.autograd.Function):
@@ -110,15 +146,8 @@ class _Attention(torch.autograd.Function):
         causal: bool,
     ) -> torch.Tensor:
         batch, tokens = qkv.shape[:2]
-        laid_out = qkv.view(batch, tokens, 3, -1, head_width).permute(2, 0, 3, 1, 4)
-        heads = laid_out.shape[2]
-        if cos is None or sin is None:
-            kept = laid_out.contiguous()
-        else:
-            cos, sin = (_half(table, qkv.dtype) for table in (cos, sin))
-            kept = qkv.new_empty(laid_out.shape)
-            _rotate(laid_out[:2], cos, sin, kept[:2])
-            kept[2] = laid_out[2]
+        kept, cos, sin = _rotated(qkv, head_width, cos, sin)
+        heads = kept.shape[2]
         query, key, value = kept.view(3, batch * heads, tokens, head_width)
         weights = _weights(query, key, scale, mask, causal, heads)
         out = torch.bmm(weights, value).view(batch, heads, tokens, head_width)
@@ -141,14 +170,51 @@ class _Attention(torch.autograd.Function):
         of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
         torch.baddbmm(of_query, of_scores, key, beta=0, alpha=ctx.scale, out=of_query)
         torch.baddbmm(of_key, of_scores.transpose(1, 2), query, beta=0, alpha=ctx.scale, out=of_key)
-        of_qkv = kept.new_empty(batch, tokens, 3, heads, head_width)
-        laid_out = of_qkv.permute(2, 0, 3, 1, 4)
-        if cos is None:
-            laid_out.copy_(of_kept)
-        else:
-            _rotate(of_kept[:2], cos, -sin, laid_out[:2])
-            laid_out[2] = of_kept[2]
-        return (of_qkv.view(batch, tokens, -1), None, None, None, None, None, None)
+        return (_rotated_back(of_kept, cos, sin), None, None, None, None, None, None)
+
+
+class _LaidOut(torch.autograd.Function):
+    """Queries, keys and values side by side to (3, batch, heads, tokens, head_width), positions put in."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, qkv: torch.Tensor, head_width: int, cos: torch.Tensor | None, sin: torch.Tensor | None
+    ) -> torch.Tensor:
+        kept, cos, sin = _rotated(qkv, head_width, cos, sin)
+        ctx.save_for_backward(cos, sin)
+        return kept
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return _rotated_back(gradient, *ctx.saved_tensors), None, None, None
+
+
+def _rotated(
+    qkv: torch.Tensor, head_width: int, cos: torch.Tensor | None, sin: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """Queries, keys and values (3, batch, heads, tokens, head_width), and the halves of the tables."""
+    laid_out = qkv.view(*qkv.shape[:2], 3, -1, head_width).permute(2, 0, 3, 1, 4)
+    if cos is None or sin is None:
+        return laid_out.contiguous(), None, None
+    cos, sin = _half(cos, qkv.dtype), _half(sin, qkv.dtype)
+    kept = qkv.new_empty(laid_out.shape)
+    _rotate(laid_out[:2], cos, sin, kept[:2])
+    kept[2] = laid_out[2]
+    return kept, cos, sin
+
+
+def _rotated_back(gradient: torch.Tensor, cos: torch.Tensor | None, sin: torch.Tensor | None) -> torch.Tensor:
+    """The gradient of queries, keys and values side by side, from that of what `_rotated` gave."""
+    _, batch, heads, tokens, head_width = gradient.shape
+    out = gradient.new_empty(batch, tokens, 3, heads, head_width)
+    laid_out = out.permute(2, 0, 3, 1, 4)
+    if cos is None or sin is None:
+        laid_out.copy_(gradient)
+    else:
+        _rotate(gradient[:2], cos, -sin, laid_out[:2])
+        laid_out[2] = gradient[2]
+    return out.view(batch, tokens, -1)
 
 
 def _weights(
@@ -248,6 +314,7 @@ class _RmsNorm(torch.autograd.Function):
 
 
 _attend: Any = _Attention.apply
+_laid_out: Any = _LaidOut.apply
 _gated_silu: Any = _GatedSilu.apply
 _quick_gelu: Any = _QuickGelu.apply
 _rms_norm: Any = _RmsNorm.apply

@@ -10,7 +10,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sized
+from collections.abc import Callable, Generator, Iterator, Sequence, Sized
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -44,7 +44,15 @@ _NEEDED = (_WEIGHTS, _SUMS, _STATE, "optimizer.pt", "scheduler.pt", "rng_state.p
 _KEPT = 2
 
 
-def fit(loss: nn.Module, stage: Stage, samples: Dataset[Any], run: Path, *, collate: Collate) -> int:
+def fit(
+    loss: nn.Module,
+    stage: Stage,
+    samples: Dataset[Any],
+    run: Path,
+    *,
+    collate: Collate,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> int:
     """Train the unfrozen weights of `loss` in place, from the newest good checkpoint on; returns the steps.
 
     `loss` turns a batch of `collate` into a dict with its `loss`; what else it tells of its last batch in
@@ -61,7 +69,8 @@ def fit(loss: nn.Module, stage: Stage, samples: Dataset[Any], run: Path, *, coll
     trainer.begun -= kept[-1]["seconds"] if kept else 0
     bar = cast("Generator[int]", track(range(done, last), f"train {stage.name}"))
     with _stoppable() as asked_to_stop, closing(bar):
-        trainer.add_callback(_Steps(bar, asked_to_stop))
+        for callback in (_Steps(bar, asked_to_stop), *callbacks):
+            trainer.add_callback(callback)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.state.global_step < last:
         raise InterruptedJob(
