@@ -16,7 +16,7 @@ def embedded(model: Any, input_ids: torch.Tensor, images: torch.Tensor | None) -
     """What the language model reads, (batch, tokens, width), from ids (batch, tokens).
 
     `images`, normalised (pictures, 3, size, size), are what the picture tokens of all rows stand for, in
-    their order. `model` is a `LlavaForConditionalGeneration`.
+    their order. The model must have a known tower.
     """
     tokens: torch.Tensor = model.get_input_embeddings()(input_ids)
     if images is None:
@@ -32,9 +32,6 @@ def embedded(model: Any, input_ids: torch.Tensor, images: torch.Tensor | None) -
 def picture_features(model: Any, images: torch.Tensor) -> torch.Tensor:
     """Projected features of normalised pictures, (pictures, picture tokens, width of the language model)."""
     inner = model.base_model
-    if not is_known_tower(model):
-        features = inner.get_image_features(pixel_values=images, return_dict=True).pooler_output
-        return torch.stack(list(features))
     tower = inner.vision_tower
     hidden = tower.embeddings(images.to(tower.dtype))
     if hasattr(tower, "pre_layrnorm"):  # CLIP's, and its spelling
@@ -51,9 +48,8 @@ def picture_features(model: Any, images: torch.Tensor) -> torch.Tensor:
     return projected
 
 
-def is_known_tower(model: Any) -> bool:
-    """Whether the tower is one of those that are run layer by layer here."""
-    tower = type(model.base_model.vision_tower).__name__
-    return tower in ("CLIPVisionModel", "SiglipVisionModel") and isinstance(
-        model.config.vision_feature_layer, int
-    )
+def has_known_tower(model: Any) -> bool:
+    """Whether the model is one whose vision tower is run layer by layer here."""
+    if model.config.model_type != "llava" or not isinstance(model.config.vision_feature_layer, int):
+        return False
+    return type(model.base_model.vision_tower).__name__ in ("CLIPVisionModel", "SiglipVisionModel")

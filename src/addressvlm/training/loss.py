@@ -1,15 +1,14 @@
 """The loss of a batch of conversations: cross-entropy over the answers, computing no more than it needs."""
 
-import os
-
 import torch
 from peft import PeftModel
+from peft.tuners.lora import LoraLayer
 from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
 from addressvlm.model.conversation import IGNORED
-from addressvlm.model.embedding import embedded
+from addressvlm.model.embedding import embedded, has_known_tower
 from addressvlm.model.fusedlora import fuse_adapters
 from addressvlm.model.preprocessing import Preprocessing
 from addressvlm.training.attention import use_plain_attention
@@ -39,7 +38,8 @@ class AnswerLoss(nn.Module):
         if not torch.cuda.is_available():
             use_plain_attention(model)
         use_quick_layers(model)
-        fused = not shards_weights() and fuse_adapters(model) > 0
+        adapters = sum(isinstance(module, LoraLayer) for module in model.modules())
+        fused = 0 < adapters == fuse_adapters(model)
         self.model = model
         self.preprocessing = preprocessing
         self.halved = bf16 and fused and (torch.cuda.is_available() if halve is None else halve)
@@ -66,18 +66,16 @@ class AnswerLoss(nn.Module):
         targets = labels[:, 1:]
         learned = targets != IGNORED
         with torch.autocast(input_ids.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            hidden = base.base_model.language_model(
-                inputs_embeds=embedded(base, input_ids, self.preprocessing.normalise(pixels)),
-                attention_mask=mask,
-                position_ids=position_ids,
-                use_cache=False,
-            ).last_hidden_state
+            images = self.preprocessing.normalise(pixels)
+            structure = {"attention_mask": mask, "position_ids": position_ids, "use_cache": False}
+            if has_known_tower(base):
+                read = base.base_model.language_model(
+                    inputs_embeds=embedded(base, input_ids, images), **structure
+                )
+            else:
+                read = base.base_model(input_ids=input_ids, pixel_values=images, **structure)
+            hidden = read.last_hidden_state
             logits = base.get_output_embeddings()(hidden[:, :-1][learned])  # (labels, vocabulary)
         total = functional.cross_entropy(logits.float(), targets[learned], reduction="sum")
         count = learned.sum() if num_items_in_batch is None else num_items_in_batch
         return {"loss": total / count}
-
-
-def shards_weights() -> bool:
-    """Whether this process trains under FSDP, where a layer's weights are there only while it runs."""
-    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
