@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import together_job
+import torch
 from safetensors.torch import load_file
 
 from addressvlm.errors import UsageError
-from addressvlm.folders import read_json
 from addressvlm.training.log import read_log
 from addressvlm.training.train import train
 
@@ -27,9 +26,7 @@ def run(processes: int, out: Path, data: Path, options: Any, dies_at: int | None
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["together_job"])
     jobs = [
-        context.Process(
-            target=together_job.run, args=(rank, processes, port, out, data, dies_at, options)
-        )
+        context.Process(target=together_job.run, args=(rank, processes, port, out, data, dies_at, options))
         for rank in range(processes)
     ]
     for job in jobs:
@@ -39,7 +36,9 @@ def run(processes: int, out: Path, data: Path, options: Any, dies_at: int | None
     return [job.exitcode for job in jobs]
 
 
-def test_two_processes_train_as_one_and_resume(photos: Path, tmp_path: Path) -> None:
+def test_two_processes_train_as_one_and_resume(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     alone, two, killed = (tmp_path / name for name in ("alone", "two", "killed"))
     train(together_job.stage(1), photos, "tiny", alone)
     together = together_job.stage(2)
@@ -50,7 +49,7 @@ def test_two_processes_train_as_one_and_resume(photos: Path, tmp_path: Path) -> 
     for one, other in zip(read_log(alone), read_log(two), strict=True):
         assert other["loss"] == pytest.approx(one["loss"], rel=1e-4)
 
-    assert run(2, killed, photos, together, dies_at=8) == [9, 9]
+    assert run(2, killed, photos, together, dies_at=4) == [9, 9]
     once_more = tmp_path / "by-one"
     shutil.copytree(killed, once_more)
     assert run(2, killed, photos, together) == [0, 0]
@@ -59,9 +58,8 @@ def test_two_processes_train_as_one_and_resume(photos: Path, tmp_path: Path) -> 
     ).read_bytes()
 
     summary = train(together, photos, "tiny", once_more)  # one process, from what two have written
-    assert summary["steps"] == 30
-    assert read_log(once_more)[0] == read_log(killed)[0]
-    assert read_json(once_more / "summary.json")["loss"] > 0
+    assert summary["steps"] == 12
+    assert "checkpoint-2 was written by 2 processes, now there are 1" in capsys.readouterr().err
 
 
 def test_sharding_is_refused(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

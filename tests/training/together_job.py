@@ -14,10 +14,14 @@ from addressvlm.training.train import train
 
 def stage(processes: int, **changes: Any) -> Any:
     """As many conversations to a step with one process as with two."""
-    return replace(QUICK, tuning="full", gradient_accumulation_steps=2 // processes, **changes)
+    return replace(
+        QUICK, tuning="full", num_train_epochs=2, gradient_accumulation_steps=2 // processes, **changes
+    )
 
 
-def run(rank: int, processes: int, port: int, out: Path, data: Path, dies_at: int | None, options: Any) -> None:
+def run(
+    rank: int, processes: int, port: int, out: Path, data: Path, dies_at: int | None, options: Any
+) -> None:
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),

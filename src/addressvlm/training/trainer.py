@@ -32,7 +32,7 @@ from transformers import (
 )
 
 from addressvlm.errors import AddressVLMError, InterruptedJob
-from addressvlm.model.checkpoints import PREFIX, checkpoints, newest_checkpoint, publish
+from addressvlm.model.checkpoints import PREFIX, checkpoints, newest_checkpoint, publish, writing
 from addressvlm.training import processes
 from addressvlm.training.batches import Shuffled
 from addressvlm.training.log import append_log, cut_log
@@ -144,7 +144,8 @@ class _RunTrainer(Trainer):  # type: ignore[misc]  # Transformers publishes no t
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         folder = self.run / CHECKPOINTS / f"{PREFIX}{self.state.global_step}"
         sums = {"loss": self._tr_loss.item(), "logged_step": self._globalstep_last_logged}
-        of_all = processes.from_all((sums, self._dice()))
+        with writing(folder):
+            of_all = processes.from_all((sums, self._dice()))
         if processes.is_first():
             with publish(folder) as staging:
                 save_file(_trained(self.model), staging / _WEIGHTS)
