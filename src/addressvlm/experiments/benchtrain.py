@@ -114,6 +114,7 @@ def bench_training(
             for lane, found in zip(wanted, measured, strict=True)
         ],
         "agreement": _agreement(work, samples[: plan.agreement]),
+        "estimates": predictions(),
         **environment(),
         "threads": torch.get_num_threads(),
         "load": load,
@@ -139,6 +140,8 @@ def bench_training_table(result: Mapping[str, Any]) -> str:
         "",
         "Loss and gradients of ours against Hugging Face's model with peft's adapters in float32: relative "
         f"difference {result['agreement']['loss']:.1e} and {result['agreement']['gradients']:.1e}.",
+        "",
+        *_hours(result),
     ]
     return "\n".join(rows) + "\n"
 
@@ -264,6 +267,23 @@ def _row(lane: Mapping[str, Any], all_lanes: Sequence[Mapping[str, Any]]) -> str
         f"({low:.1f} to {high:.1f}) | {lane['cpu_seconds_a_step']:.2f} | {peak} "
         f"| {100 * lane['share_of_matrix_rate']:.0f} % | {faster} |"
     )
+
+
+def _hours(result: Mapping[str, Any]) -> list[str]:
+    """An epoch of Pitts-VQA at full size: measured lanes where this was one, and arithmetic."""
+    rows = [f"Hours for the {PITTS_PHOTOS:,} training photos of Pitts-VQA once, at full size:", ""]
+    if result["plan"]["size"] == "full":
+        rows += [
+            f"- {lane['lane']}: {PITTS_PHOTOS / lane['pictures_a_second'] / 3600:.2f} (measured rate)"
+            for lane in result["lanes"]
+            if "wrong" not in lane
+        ]
+    estimates = result["estimates"]
+    return rows + [
+        f"- {machine}: {hours:.1f} (estimate: {estimates['tflop_a_picture']:.2f} TFLOP a photo at "
+        f"{100 * estimates['share_of_data_sheet']:.0f} % of the data sheet)"
+        for machine, hours in estimates["hours"].items()
+    ]
 
 
 def _is_ours(lane: Mapping[str, Any]) -> bool:
