@@ -60,6 +60,20 @@ def test_loss_and_gradients_of_adapters_are_hugging_faces_and_pefts(preset: str,
             assert difference < 1e-5, name
 
 
+def test_blocks_of_a_long_causal_attention_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    def learn() -> tuple[torch.Tensor, torch.Tensor]:
+        qkv = torch.randn(2, 11, 3 * 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        out = quicklayers._attend(qkv, 4, 0.5, None, None, None, True)
+        out.square().sum().backward()
+        return out.detach(), qkv.grad
+
+    whole = learn()
+    monkeypatch.setattr(quicklayers, "_BLOCK", 3)
+    assert quicklayers._blocks(11, ahead=False)[1] == (slice(2, 5), slice(0, 5))
+    for one, other in zip(learn(), whole, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_known_layers_are_replaced(tiny: Backbone) -> None:
     # Two vision layers with attention and MLP; one of the language model, and three norms.
     assert use_quick_layers(tiny.model) == 2 * 2 + 2 + 3

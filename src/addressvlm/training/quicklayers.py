@@ -6,6 +6,7 @@ and rotations have a backward of their own; on a CPU the whole of an attention h
 kernel. What comes out is the same. Other families keep their layers.
 """
 
+from itertools import pairwise
 from types import MethodType
 from typing import Any
 
@@ -18,6 +19,10 @@ from addressvlm.model.fusedlora import fused
 
 _PHI3_ATTENTION, _PHI3_MLP, _PHI3_NORM = "Phi3Attention", "Phi3MLP", "Phi3RMSNorm"
 _VISION_ATTENTION, _VISION_MLP = ("CLIPAttention", "SiglipAttention"), ("CLIPMLP", "SiglipMLP")
+
+# Tokens that ask at a time in float32: half of all scores of a causal attention are none, and need not be
+# computed. In bfloat16 that gains nothing.
+_BLOCK = 160
 
 
 def use_quick_layers(model: nn.Module) -> int:
@@ -140,7 +145,7 @@ class _Attention(torch.autograd.Function):
         qkv: torch.Tensor,
         head_width: int,
         scale: float,
-        mask: torch.Tensor | None,  # (batch, 1, tokens, tokens), True where a query sees a key
+        mask: torch.Tensor | None,  # (batch, 1, tokens, tokens), True where a query sees a key, never ahead
         cos: torch.Tensor | None,  # (batch or 1, tokens, head_width)
         sin: torch.Tensor | None,
         causal: bool,
@@ -149,27 +154,38 @@ class _Attention(torch.autograd.Function):
         kept, cos, sin = _rotated(qkv, head_width, cos, sin)
         heads = kept.shape[2]
         query, key, value = kept.view(3, batch * heads, tokens, head_width)
-        weights = _weights(query, key, scale, mask, causal, heads)
-        out = torch.bmm(weights, value).view(batch, heads, tokens, head_width)
-        ctx.save_for_backward(kept, weights, cos, sin)
-        ctx.scale = scale
-        return out.transpose(1, 2).reshape(batch, tokens, -1)
+        hidden = _hidden(mask, tokens, causal, kept)
+        out = qkv.new_empty(batch, tokens, heads, head_width)
+        ahead = not causal or kept.dtype != torch.float32  # whether scores of later tokens are computed
+        weights = []
+        for asking, seen in _blocks(tokens, ahead):
+            unseen = None if hidden is None else hidden[..., asking, seen]
+            weights.append(_weights(query[:, asking], key[:, seen], scale, unseen, heads))
+            part = torch.bmm(weights[-1], value[:, seen])
+            out[:, asking] = part.view(batch, heads, -1, head_width).transpose(1, 2)
+        ctx.save_for_backward(kept, cos, sin, *weights)
+        ctx.rest = scale, ahead
+        return out.view(batch, tokens, -1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
-        kept, weights, cos, sin = ctx.saved_tensors
+        kept, cos, sin, *all_weights = ctx.saved_tensors
+        scale, ahead = ctx.rest
         _, batch, heads, tokens, head_width = kept.shape
         query, key, value = kept.view(3, batch * heads, tokens, head_width)
         gradient = gradient.view(batch, tokens, heads, head_width).transpose(1, 2)
         gradient = gradient.reshape(batch * heads, tokens, head_width)
-        of_kept = torch.empty_like(kept)
+        of_kept = torch.empty_like(kept) if ahead else torch.zeros_like(kept)
         of_query, of_key, of_value = of_kept.view(3, batch * heads, tokens, head_width)
-        torch.bmm(weights.transpose(1, 2), gradient, out=of_value)
-        of_weights = torch.bmm(gradient, value.transpose(1, 2))
-        of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
-        torch.baddbmm(of_query, of_scores, key, beta=0, alpha=ctx.scale, out=of_query)
-        torch.baddbmm(of_key, of_scores.transpose(1, 2), query, beta=0, alpha=ctx.scale, out=of_key)
+        beta = 0 if ahead else 1  # keys gather what all later blocks ask of them
+        for (asking, seen), weights in zip(_blocks(tokens, ahead), all_weights, strict=True):
+            part = gradient[:, asking]
+            of_value[:, seen].baddbmm_(weights.transpose(1, 2), part, beta=beta)
+            of_weights = torch.bmm(part, value[:, seen].transpose(1, 2))
+            of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
+            of_query[:, asking].baddbmm_(of_scores, key[:, seen], beta=0, alpha=scale)
+            of_key[:, seen].baddbmm_(of_scores.transpose(1, 2), query[:, asking], beta=beta, alpha=scale)
         return (_rotated_back(of_kept, cos, sin), None, None, None, None, None, None)
 
 
@@ -217,20 +233,32 @@ def _rotated_back(gradient: torch.Tensor, cos: torch.Tensor | None, sin: torch.T
     return out.view(batch, tokens, -1)
 
 
-def _weights(
-    query: torch.Tensor, key: torch.Tensor, scale: float, mask: torch.Tensor | None, causal: bool, heads: int
-) -> torch.Tensor:
-    """Softmax of the scaled products, (batch · heads, tokens, tokens)."""
-    rows, tokens = query.shape[:2]
-    scores = query.new_empty(rows, tokens, tokens)
+def _blocks(tokens: int, ahead: bool) -> list[tuple[slice, slice]]:
+    """Tokens that ask at a time, and those of which scores are computed: not later ones, unless `ahead`."""
+    if ahead:
+        return [(slice(0, tokens), slice(0, tokens))]
+    count = max(1, round(tokens / _BLOCK))
+    ends = [tokens * number // count for number in range(count + 1)]
+    return [(slice(begin, end), slice(0, end)) for begin, end in pairwise(ends)]
+
+
+def _hidden(mask: torch.Tensor | None, tokens: int, causal: bool, like: torch.Tensor) -> torch.Tensor | None:
+    """What is added to scores: minus infinity where a key is not seen; None if all are."""
     if mask is not None:
-        hidden = torch.zeros(mask.shape, dtype=query.dtype, device=query.device)
-        hidden.masked_fill_(~mask, -torch.inf)
-        scores.view(-1, heads, tokens, tokens).copy_(hidden)
-    elif causal:
-        hidden = torch.full((tokens, tokens), -torch.inf, dtype=query.dtype, device=query.device)
-        scores.copy_(hidden.triu_(1))
-    beta = 1 if mask is not None or causal else 0
+        return torch.zeros(mask.shape, dtype=like.dtype, device=like.device).masked_fill_(~mask, -torch.inf)
+    if causal:
+        return torch.full((tokens, tokens), -torch.inf, dtype=like.dtype, device=like.device).triu_(1)
+    return None
+
+
+def _weights(
+    query: torch.Tensor, key: torch.Tensor, scale: float, hidden: torch.Tensor | None, heads: int
+) -> torch.Tensor:
+    """Softmax of the scaled products, (batch · heads, asking, seen)."""
+    scores = query.new_empty(len(query), query.shape[1], key.shape[1])
+    if hidden is not None:
+        scores.view(-1, heads, *scores.shape[1:]).copy_(hidden)
+    beta = 0 if hidden is None else 1
     scores = torch.baddbmm(scores, query, key.transpose(1, 2), beta=beta, alpha=scale, out=scores)
     return functional.softmax(scores, dim=-1)
 
