@@ -1,8 +1,10 @@
 """Two processes on this machine train as one would."""
 
 import multiprocessing
+import os
 import shutil
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +39,12 @@ def run(processes: int, out: Path, data: Path, options: Any, dies_at: int | None
 
 
 def test_two_processes_train_as_one_and_resume(
-    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # else what is to be preloaded is not found
     alone, two, killed = (tmp_path / name for name in ("alone", "two", "killed"))
     train(together_job.stage(1), photos, "tiny", alone)
     together = together_job.stage(2)
