@@ -38,17 +38,19 @@ def job(photos: Path, tmp_path: Path) -> tuple[AnswerLoss, Callable[[int], dict[
 
 def kept_in_truth(loss: AnswerLoss, batch: dict[str, Any]) -> int:
     """Bytes that a graph holds, counted while it is held."""
-    weights = {weight.untyped_storage().data_ptr() for weight in (*loss.parameters(), *loss.buffers())}
     held: dict[int, torch.Tensor] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
-        if tensor.untyped_storage().data_ptr() not in weights:
-            held[tensor.untyped_storage().data_ptr()] = tensor
+        held[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss.train()(**batch)["loss"]
-    return sum(tensor.untyped_storage().nbytes() for tensor in held.values())
+        graph = loss.train()(**batch)["loss"]
+    weights = {weight.untyped_storage().data_ptr() for weight in (*loss.parameters(), *loss.buffers())}
+    del graph
+    return sum(
+        tensor.untyped_storage().nbytes() for address, tensor in held.items() if address not in weights
+    )
 
 
 def test_what_is_counted_is_what_a_graph_holds(job: Any) -> None:

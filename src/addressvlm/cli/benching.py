@@ -104,3 +104,51 @@ def label(
         command = f"addressvlm bench label {given} {times} --results {results.name}"
         publish_bench_label(result, results, command)
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else bench_label_table(result))
+
+
+@app.command("train")
+def train(
+    full: Annotated[
+        bool, typer.Option("--full", help="The paper's sizes, random weights; needs a GPU.")
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A step of a tiny batch, to see whether all runs.")
+    ] = False,
+    batch: Annotated[
+        int | None, typer.Option(help="Pictures in a batch. [default: 16]", show_default=False)
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads on a CPU. [default: all cores]", show_default=False)
+    ] = None,
+    lanes: Annotated[
+        str | None,
+        typer.Option(help="Only lanes whose names begin so, with commas between.", show_default=False),
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Also write bench-train.json and .md into this folder.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pictures a second in training: TRL, Trainer with PEFT as it comes and tuned, and ours."""
+    import dataclasses
+
+    import torch
+
+    from addressvlm.experiments.benchtrain import (
+        FULL_SIZE,
+        QUICK,
+        TrainBenchPlan,
+        bench_training,
+        bench_training_table,
+        publish_bench_training,
+    )
+
+    plan = FULL_SIZE if full else QUICK if quick else TrainBenchPlan()
+    if batch is not None:
+        plan = dataclasses.replace(plan, batch=batch)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    result = bench_training(plan, chosen=lanes.split(",") if lanes else None)
+    if results is not None:
+        publish_bench_training(result, results, "addressvlm bench train" + " --full" * full)
+    print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else bench_training_table(result))

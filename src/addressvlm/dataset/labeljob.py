@@ -112,6 +112,7 @@ def _source(dataset: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _link_all(dataset: Path, out: Path, source: Mapping[str, Any]) -> None:
     """Give the new data set the pictures and tables of the old one that stay as they are."""
     files = [table_path(dataset, name) for name in SCHEMAS if name != _ALIGNMENT]
+    files = [file for file in files if file.exists()]  # a data set made earlier lacks some
     files += [dataset / GAZETTEER, *sorted((dataset / "images").rglob("*.jpg"))]
     made: set[Path] = set()
     for file in files:

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from addressvlm.errors import AddressVLMError
 from addressvlm.folders import read_json, sha256, write_json
 from addressvlm.work import say
@@ -31,21 +33,34 @@ def publish(folder: Path) -> Iterator[Path]:
     """
     staging = folder.with_name(f"{_STAGING}{folder.name}")
     try:
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
-        yield staging
-        write_json(staging / MANIFEST, {"files": digests(staging)})
-        for path in [*_files(staging), *(p for p in staging.rglob("*") if p.is_dir()), staging]:
-            _flush(path)
-        if folder.exists():
-            # A rename cannot replace a folder that holds files; a kill between the two leaves none, not half.
-            shutil.rmtree(folder)
-        staging.rename(folder)
-        _flush(folder.parent)
-    except OSError as error:
-        raise AddressVLMError(f"cannot write {folder}: {error.strerror or error}") from error
+        with writing(folder):
+            shutil.rmtree(staging, ignore_errors=True)
+            staging.mkdir(parents=True)
+            yield staging
+            write_json(staging / MANIFEST, {"files": digests(staging)})
+            for path in [*_files(staging), *(p for p in staging.rglob("*") if p.is_dir()), staging]:
+                _flush(path)
+            if folder.exists():
+                # A rename cannot replace a folder with files; a kill between the two leaves none, not half.
+                shutil.rmtree(folder)
+            staging.rename(folder)
+            _flush(folder.parent)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """A block that writes `folder`: what a full disk raises in it becomes an error that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise AddressVLMError(f"cannot write {folder}: {error.strerror or error}") from error
+    except (SafetensorError, RuntimeError) as error:  # these libraries have their own words for it
+        torchs = ("PytorchStreamWriter", "inline_container")
+        if isinstance(error, RuntimeError) and not any(word in str(error) for word in torchs):
+            raise
+        raise AddressVLMError(f"cannot write {folder}: {error}; is the disk full?") from error
 
 
 def digests(folder: Path) -> dict[str, str]:

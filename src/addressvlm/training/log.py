@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from addressvlm.errors import AddressVLMError
 from addressvlm.folders import write_atomically
 
 LOG = "log.jsonl"
@@ -36,8 +37,11 @@ def cut_log(run: Path, step: int) -> list[dict[str, Any]]:
 
 def append_log(run: Path, line: dict[str, Any]) -> None:
     """Add a line at once, so that a running job can be watched."""
-    with (run / LOG).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, allow_nan=False) + "\n")
+    try:
+        with (run / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, allow_nan=False) + "\n")
+    except OSError as error:
+        raise AddressVLMError(f"cannot write {run / LOG}: {error.strerror or error}") from error
 
 
 def plot_loss(run: Path) -> None:

@@ -2,32 +2,53 @@
 
 import torch
 from peft import PeftModel
+from peft.tuners.lora import LoraLayer
 from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
 from addressvlm.model.conversation import IGNORED
+from addressvlm.model.embedding import embedded, has_known_tower
+from addressvlm.model.fusedlora import fuse_adapters
 from addressvlm.model.pictures import picture_inputs
 from addressvlm.model.preprocessing import Preprocessing
 from addressvlm.training.attention import use_plain_attention
+from addressvlm.training.quicklayers import use_quick_layers
 
 
 class AnswerLoss(nn.Module):
     """A model as a function from a batch to its loss, so that it can be wrapped for many devices.
 
     The output head runs on labelled positions only; with a text of 200 tokens and answers of 20 that spares
-    most of its work. Logits and loss are float32.
+    most of its work. Logits and loss are float32. The model's layers are replaced by quick ones, for good;
+    on a GPU that computes in bfloat16, frozen weights are kept in it and nothing is cast on the way.
     """
 
     accepts_loss_kwargs = True  # tells Trainer to count the labels of all micro-batches of a step
 
-    def __init__(self, model: PreTrainedModel | PeftModel, preprocessing: Preprocessing, *, bf16: bool):
+    def __init__(
+        self,
+        model: PreTrainedModel | PeftModel,
+        preprocessing: Preprocessing,
+        *,
+        bf16: bool,
+        halve: bool | None = None,
+    ):
+        """`halve` keeps frozen weights in bfloat16; left out: on a GPU that computes in it."""
         super().__init__()
         if not torch.cuda.is_available():
             use_plain_attention(model)
+        use_quick_layers(model)
+        adapters = sum(isinstance(module, LoraLayer) for module in model.modules())
+        fused = 0 < adapters == fuse_adapters(model)
         self.model = model
         self.preprocessing = preprocessing
-        self.bf16 = bf16
+        self.halved = bf16 and fused and (torch.cuda.is_available() if halve is None else halve)
+        self.bf16 = bf16 and not self.halved  # otherwise by autocast
+        if self.halved:
+            for weight in model.parameters():
+                if not weight.requires_grad:
+                    weight.data = weight.data.to(torch.bfloat16)
 
     def forward(
         self,
@@ -46,13 +67,16 @@ class AnswerLoss(nn.Module):
         targets = labels[:, 1:]
         learned = targets != IGNORED
         with torch.autocast(input_ids.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            hidden = base.base_model(
-                input_ids=input_ids,
-                **picture_inputs(base.config, self.preprocessing.normalise(pixels)),
-                attention_mask=mask,
-                position_ids=position_ids,
-                use_cache=False,
-            ).last_hidden_state
+            images = self.preprocessing.normalise(pixels)
+            structure = {"attention_mask": mask, "position_ids": position_ids, "use_cache": False}
+            if has_known_tower(base):
+                read = base.base_model.language_model(
+                    inputs_embeds=embedded(base, input_ids, images), **structure
+                )
+            else:
+                pictures = picture_inputs(base.config, images)
+                read = base.base_model(input_ids=input_ids, **pictures, **structure)
+            hidden = read.last_hidden_state
             logits = base.get_output_embeddings()(hidden[:, :-1][learned])  # (labels, vocabulary)
         total = functional.cross_entropy(logits.float(), targets[learned], reduction="sum")
         count = learned.sum() if num_items_in_batch is None else num_items_in_batch

@@ -76,18 +76,12 @@ def estimate(loss: AnswerLoss, stage: Stage, batch_of: Callable[[int], dict[str,
 
 def _kept(loss: AnswerLoss, batch: dict[str, Any]) -> int:
     """Bytes that a forward pass would keep for the way back, beside weights; none of them is kept."""
-    known = {_reference(weight).cdata for weight in (*loss.parameters(), *loss.buffers())}
     # A storage's reference outlives its bytes, so no other storage gets its number.
-    seen: list[StorageWeakRef] = []
-    total = 0
+    seen: dict[int, tuple[StorageWeakRef, int]] = {}
 
     def drop(tensor: torch.Tensor) -> None:
-        nonlocal total
         reference = _reference(tensor)
-        if reference.cdata not in known:
-            known.add(reference.cdata)
-            seen.append(reference)
-            total += tensor.untyped_storage().nbytes()
+        seen.setdefault(reference.cdata, (reference, tensor.untyped_storage().nbytes()))
 
     def never(_: None) -> torch.Tensor:
         raise AssertionError("there is no way back")
@@ -105,7 +99,9 @@ def _kept(loss: AnswerLoss, batch: dict[str, Any]) -> int:
         raise AddressVLMError(f"not even one conversation fits into the memory of {device}") from error
     finally:
         loss.train(before)
-    return total
+    # Only now, for the first pass lets weights of several layers lie together.
+    weights = {_reference(weight).cdata for weight in (*loss.parameters(), *loss.buffers())}
+    return sum(size for number, (_, size) in seen.items() if number not in weights)
 
 
 def _reference(tensor: torch.Tensor) -> StorageWeakRef:

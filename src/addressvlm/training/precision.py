@@ -1,15 +1,10 @@
-"""On how many devices and in which precision a stage computes."""
+"""On which device and in which precision a stage computes."""
 
 import os
 
 import torch
 
 from addressvlm.training.stages import Stage
-
-
-def devices() -> int:
-    """Processes that train together, one device each, as `torchrun` and `accelerate launch` tell them."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def device() -> torch.device:

@@ -74,8 +74,8 @@ class Stage:
     """Optimizer steps between checkpoints."""
     logging_steps: int = 10
     """Optimizer steps between lines of log.jsonl."""
-    dataloader_num_workers: int = 0
-    """Processes that prepare batches beside the training; 0: none, it prepares them itself."""
+    dataloader_num_workers: int | None = None
+    """Processes that prepare batches beside the training; left out: four beside a GPU, else none."""
 
     def __post_init__(self) -> None:
         for field in (

@@ -7,6 +7,7 @@ from pathlib import Path
 from shutil import copyfile, rmtree
 from typing import Any, cast
 
+import torch
 from peft import PeftModel
 from torch import nn
 from torch.utils.data import Dataset
@@ -14,20 +15,22 @@ from torch.utils.data import Dataset
 from addressvlm.dataset.tables import read_conversations
 from addressvlm.environment import versions
 from addressvlm.errors import UsageError
-from addressvlm.folders import Step, fingerprint, open_step, require_complete, write_atomically
+from addressvlm.folders import SUMMARY, Step, fingerprint, read_json, require_complete, write_atomically
 from addressvlm.model.backbone import ADAPTER, MODEL, RUN_FORMAT, Backbone, save_backbone
 from addressvlm.model.checkpoints import digests, publish
 from addressvlm.model.lora import save_adapter
 from addressvlm.model.pictures import reads_trees
+from addressvlm.training import processes
 from addressvlm.training.bases import identify, start
 from addressvlm.training.batches import Conversations, collate
 from addressvlm.training.log import plot_loss, read_log
 from addressvlm.training.loss import AnswerLoss
 from addressvlm.training.memory import require_memory
 from addressvlm.training.precision import computes_in_bf16, device
+from addressvlm.training.recompute import fit_into_memory
 from addressvlm.training.stages import Stage
 from addressvlm.training.trainer import CHECKPOINTS, Collate, fit
-from addressvlm.work import keep_freed_memory
+from addressvlm.work import keep_freed_memory, say
 
 GAZETTEER = "gazetteer.parquet"
 
@@ -39,12 +42,13 @@ def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str,
     Raises InterruptedJob after SIGTERM or Ctrl-C.
     """
     config = {**asdict(stage), "base": identify(str(base), stage.seed), "dataset": fingerprint(dataset)}
-    with open_step(out, "run", config) as step:
+    with processes.open_together(out, "run", config) as step:
         if step.summary is not None:
             rmtree(out / CHECKPOINTS, ignore_errors=True)
             return step.summary
         keep_freed_memory()
-        backbone, model = start(str(base), stage, out)
+        with processes.first_before_others():
+            backbone, model = start(str(base), stage, out)
         _require_rounds(stage, backbone)
         conversations = Conversations(
             read_conversations(dataset, stage.name),
@@ -56,9 +60,12 @@ def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str,
         )
         loss = AnswerLoss(model, backbone.preprocessing, bf16=computes_in_bf16(stage)).to(device())
         padded = partial(collate, pad_id=_padding(backbone))
-        require_memory(loss, stage, partial(_longest, conversations, padded))
+        longest = partial(_longest, conversations, padded)
         if stage.gradient_checkpointing:
             backbone.model.gradient_checkpointing_enable({"use_reentrant": False})
+        elif torch.cuda.is_available():
+            _recompute_what_must_be(loss, stage, longest(1))
+        require_memory(loss, stage, longest)
         return carry_out(step, stage, loss, conversations, backbone, model, padded, dataset=dataset)
 
 
@@ -99,6 +106,10 @@ def carry_out(
     """
     out = step.folder
     steps = fit(loss, stage, samples, out, collate=collate)
+    if not processes.is_first():
+        processes.wait_for_others()
+        summed: dict[str, Any] = read_json(out / SUMMARY)
+        return summed
     result = _save(backbone, model, out)
     about: dict[str, Any] = {}
     if dataset is not None:
@@ -123,7 +134,15 @@ def carry_out(
         }
     )
     rmtree(out / CHECKPOINTS)
+    processes.wait_for_others()
     return summary
+
+
+def _recompute_what_must_be(loss: nn.Module, stage: Stage, batch: dict[str, Any]) -> None:
+    """Have as few layers recomputed as the free memory of the GPU asks for, and say how many."""
+    count = fit_into_memory(loss, batch, stage.per_device_train_batch_size)
+    if count:
+        say(f"memory is short: {count} layers of the language model are computed twice")
 
 
 def _save(backbone: Backbone, model: nn.Module, out: Path) -> Path:

@@ -6,13 +6,15 @@ continued.
 """
 
 import json
+import os
 import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sized
+from collections.abc import Callable, Generator, Iterator, Sequence, Sized
 from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any, cast
 
@@ -30,22 +32,30 @@ from transformers import (
 )
 
 from addressvlm.errors import AddressVLMError, InterruptedJob
-from addressvlm.model.checkpoints import PREFIX, checkpoints, newest_checkpoint, publish
+from addressvlm.model.checkpoints import PREFIX, checkpoints, newest_checkpoint, publish, writing
+from addressvlm.training import processes
 from addressvlm.training.batches import Shuffled
 from addressvlm.training.log import append_log, cut_log
-from addressvlm.training.precision import devices
 from addressvlm.training.stages import Stage
-from addressvlm.work import track
+from addressvlm.work import say, track
 
 Collate = Callable[[list[Any]], dict[str, Any]]
 
 CHECKPOINTS = "checkpoints"
 _WEIGHTS, _SUMS, _STATE = "weights.safetensors", "sums.json", "trainer_state.json"
-_NEEDED = (_WEIGHTS, _SUMS, _STATE, "optimizer.pt", "scheduler.pt", "rng_state.pth")
+_NEEDED = (_WEIGHTS, _SUMS, _STATE, "optimizer.pt", "scheduler.pt")
 _KEPT = 2
 
 
-def fit(loss: nn.Module, stage: Stage, samples: Dataset[Any], run: Path, *, collate: Collate) -> int:
+def fit(
+    loss: nn.Module,
+    stage: Stage,
+    samples: Dataset[Any],
+    run: Path,
+    *,
+    collate: Collate,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> int:
     """Train the unfrozen weights of `loss` in place, from the newest good checkpoint on; returns the steps.
 
     `loss` turns a batch of `collate` into a dict with its `loss`; what else it tells of its last batch in
@@ -58,11 +68,14 @@ def fit(loss: nn.Module, stage: Stage, samples: Dataset[Any], run: Path, *, coll
     if checkpoint and done >= last:  # Trainer would take one more step
         _load_weights(loss, checkpoint)
         return done
-    kept = cut_log(run, done)
+    kept = cut_log(run, done) if processes.is_first() else []
     trainer.begun -= kept[-1]["seconds"] if kept else 0
-    bar = cast("Generator[int]", track(range(done, last), f"train {stage.name}"))
+    steps = range(done, last)
+    shown = track(steps, f"train {stage.name}") if processes.is_first() else (step for step in steps)
+    bar = cast("Generator[int]", shown)
     with _stoppable() as asked_to_stop, closing(bar):
-        trainer.add_callback(_Steps(bar, asked_to_stop))
+        for callback in (_Steps(bar, asked_to_stop), *callbacks):
+            trainer.add_callback(callback)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.state.global_step < last:
         raise InterruptedJob(
@@ -108,7 +121,8 @@ class _RunTrainer(Trainer):  # type: ignore[misc]  # Transformers publishes no t
         line: dict[str, Any] = {"step": self.state.global_step, "epoch": round(self.state.epoch or 0, 6)}
         line |= {name: logs[name] for name in ("loss", "learning_rate", "grad_norm")}
         line |= getattr(self.model, "parts", {})
-        append_log(self.run, {**line, "seconds": round(time.monotonic() - self.begun, 3)})
+        if processes.is_first():
+            append_log(self.run, {**line, "seconds": round(time.monotonic() - self.begun, 3)})
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Shuffled:
         return self._order
@@ -129,20 +143,41 @@ class _RunTrainer(Trainer):  # type: ignore[misc]  # Transformers publishes no t
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         folder = self.run / CHECKPOINTS / f"{PREFIX}{self.state.global_step}"
-        with publish(folder) as staging:
-            save_file(_trained(self.model), staging / _WEIGHTS)
-            self._save_optimizer_and_scheduler(str(staging))
-            self._save_rng_state(str(staging))
-            self.state.save_to_json(str(staging / _STATE))
-            sums = {"loss": self._tr_loss.item(), "logged_step": self._globalstep_last_logged}
-            (staging / _SUMS).write_text(json.dumps(sums), "utf-8")
-        for old in checkpoints(folder.parent)[:-_KEPT]:
-            shutil.rmtree(old)
+        sums = {"loss": self._tr_loss.item(), "logged_step": self._globalstep_last_logged}
+        with writing(folder):
+            of_all = processes.from_all((sums, self._dice()))
+        if processes.is_first():
+            with publish(folder) as staging:
+                save_file(_trained(self.model), staging / _WEIGHTS)
+                self._save_optimizer_and_scheduler(str(staging))
+                self.state.save_to_json(str(staging / _STATE))
+                (staging / _SUMS).write_text(json.dumps([sums for sums, _ in of_all]), "utf-8")
+                for name, dice in (dice for _, dice in of_all):
+                    (staging / name).write_bytes(dice)
+            for old in checkpoints(folder.parent)[:-_KEPT]:
+                shutil.rmtree(old)
+        processes.wait_for_others()
+
+    def _dice(self) -> tuple[str, bytes]:
+        """Name and content of the file with the state of this process's generators."""
+        with TemporaryDirectory() as folder:
+            self._save_rng_state(folder)
+            (file,) = Path(folder).iterdir()
+            return file.name, file.read_bytes()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         folder = Path(resume_from_checkpoint)
         _load_weights(self.model, folder)
-        self.sums = json.loads((folder / _SUMS).read_text("utf-8"))
+        sums = json.loads((folder / _SUMS).read_text("utf-8"))
+        if len(sums) == self.args.world_size:
+            self.sums = sums[self.args.process_index]
+        else:
+            self.sums = {**sums[0], "loss": sum(one["loss"] for one in sums) / len(sums)}
+            if processes.is_first():
+                say(
+                    f"warning: {folder.name} was written by {len(sums)} processes, now there are "
+                    f"{self.args.world_size}; dropout falls differently from here on"
+                )
 
 
 class _Sums(TrainerCallback):  # type: ignore[misc]  # as above
@@ -176,7 +211,7 @@ class _Steps(TrainerCallback):  # type: ignore[misc]  # as above
     ) -> None:
         if state.global_step >= state.max_steps:
             control.should_log = True
-        elif self._asked_to_stop.is_set():
+        elif processes.any_of_all(self._asked_to_stop.is_set()):
             control.should_save = control.should_training_stop = True
 
     def on_train_end(
@@ -220,13 +255,14 @@ def _arguments(stage: Stage, folder: Path) -> TrainingArguments:
         lr_scheduler_type=stage.lr_scheduler_type,
         max_grad_norm=stage.max_grad_norm,
         per_device_train_batch_size=stage.per_device_train_batch_size,
-        gradient_accumulation_steps=stage.accumulation(devices()),
+        gradient_accumulation_steps=stage.accumulation(processes.count()),
         num_train_epochs=stage.num_train_epochs,
         max_steps=stage.max_steps,
         seed=stage.seed,
         save_steps=stage.save_steps,
         logging_steps=stage.logging_steps,
-        dataloader_num_workers=stage.dataloader_num_workers,
+        dataloader_num_workers=_workers(stage, gpu),
+        ddp_find_unused_parameters=False,  # every weight that is trained gets a gradient
         logging_nan_inf_filter=False,
         disable_tqdm=True,
         report_to="none",
@@ -235,6 +271,12 @@ def _arguments(stage: Stage, folder: Path) -> TrainingArguments:
     )
     arguments._n_gpu = min(1, arguments.n_gpu)  # no DataParallel; one process drives one GPU
     return arguments
+
+
+def _workers(stage: Stage, gpu: bool) -> int:
+    if stage.dataloader_num_workers is not None:
+        return stage.dataloader_num_workers
+    return min(4, os.cpu_count() or 1) if gpu else 0
 
 
 def _trained(module: nn.Module) -> dict[str, torch.Tensor]:

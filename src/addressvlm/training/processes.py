@@ -1,0 +1,77 @@
+"""One training in several processes, a device each, as `accelerate launch` and `torchrun` start them.
+
+The first process alone writes; the others follow it from step to step. A single process is the first.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+
+from addressvlm.errors import UsageError
+from addressvlm.folders import Step, open_step
+
+
+def count() -> int:
+    """Processes that train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def open_together(folder: Path, step: str, config: Mapping[str, Any]) -> Iterator[Step]:
+    """`open_step` for all processes: the first owns the folder, the others come when it does."""
+    if count() == 1:
+        with open_step(folder, step, config) as opened:
+            yield opened
+        return
+    _require_known_kind()
+    state = PartialState(cpu=not torch.cuda.is_available())
+    if state.is_main_process:
+        with open_step(folder, step, config) as opened:
+            state.wait_for_everyone()
+            yield opened
+            state.wait_for_everyone()
+    else:
+        state.wait_for_everyone()
+        yield Step(folder, dict(config))
+        state.wait_for_everyone()
+
+
+def first_before_others() -> Any:
+    """A block that the first process runs before the others do: they find what it wrote."""
+    return nullcontext() if count() == 1 else PartialState().main_process_first()
+
+
+def wait_for_others() -> None:
+    """Until all processes are here."""
+    if count() > 1:
+        PartialState().wait_for_everyone()
+
+
+def any_of_all(flag: bool) -> bool:
+    """Whether the flag is set in any process."""
+    return flag if count() == 1 else any(gather_object([flag]))
+
+
+def from_all(value: Any) -> list[Any]:
+    """The value of every process, in their order."""
+    return [value] if count() == 1 else list(gather_object([value]))
+
+
+def _require_known_kind() -> None:
+    """Data parallelism only: every process has the frozen weights, and adapters are small."""
+    for kind in ("FSDP", "DEEPSPEED"):
+        if os.environ.get(f"ACCELERATE_USE_{kind}", "").lower() == "true":
+            raise UsageError(
+                f"{kind} cannot be used; start the processes with `accelerate launch --multi_gpu`"
+            )
