@@ -4,7 +4,15 @@ import torch
 
 from addressvlm.dataset.scenes import Name
 from addressvlm.model.tokenizer import mini_tokenizer
-from addressvlm.training.reading import LETTER_COLUMNS, TOKENS, UNKNOWN, PageLosses, letters_of, tokens_of
+from addressvlm.training.reading import (
+    LETTER_COLUMNS,
+    TOKENS,
+    UNKNOWN,
+    PageLosses,
+    letters_of,
+    patch_of,
+    tokens_of,
+)
 
 
 def test_letters_are_asked_at_points_of_each_patch() -> None:
@@ -37,6 +45,18 @@ def test_a_token_begins_where_its_first_letter_stands() -> None:
     assert whole == "ĠCranhurstĠPlace"
     assert read[4] == "ĠPlace"  # begins in the first patch of the second row, wherever its space is
     assert read[0].startswith("ĠC")
+
+
+def test_a_rolled_page_has_its_words_elsewhere() -> None:
+    assert patch_of((5.0, 30.0), 14, 4) == 8  # first column, third row
+    assert patch_of((5.0, 30.0), 14, 4, (0, 14)) == 9
+    assert patch_of((5.0, 30.0), 14, 4, (30, 0)) == 0  # rolled down over the lower edge
+    assert patch_of((55.9, 55.9), 14, 4) == 15
+    tokenizer = mini_tokenizer()
+    word = Name("Cranhurst", (0, 0, 45, 14), 0.0, tuple((2.5 + 5 * i, 7.0) for i in range(9)))
+    still, rolled = (tokens_of([word], tokenizer, 14, 4, roll) for roll in ((0, 0), (28, 0)))
+    assert (rolled[8:12] == still[:4]).all()
+    assert (rolled[:8] == tokenizer.pad_token_id).all()
 
 
 def test_no_more_tokens_than_there_is_room_for() -> None:

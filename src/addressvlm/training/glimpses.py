@@ -16,7 +16,17 @@ from addressvlm.dataset.scenes import SceneFacts, Scenes
 from addressvlm.errors import UsageError
 from addressvlm.model.backbone import Backbone
 from addressvlm.training.batches import Key
-from addressvlm.training.reading import LETTER_COLUMNS, LETTER_ROWS, TOKENS, UNKNOWN, Page, Pages, at_points
+from addressvlm.training.reading import (
+    LETTER_COLUMNS,
+    LETTER_ROWS,
+    TOKENS,
+    UNKNOWN,
+    Page,
+    Pages,
+    Roll,
+    at_points,
+    patch_of,
+)
 
 ROADS = 16  # roads of a city in one sample, two scenes each, if no other number is wished
 SURFACE_POINTS = 2  # points along a side of a patch at which its surfaces are asked
@@ -73,7 +83,7 @@ class Glimpses(Dataset[Glimpse]):
         self._owned = owners
         self._scenes = scenes
         self._backbone = backbone
-        self._pages = Pages(scenes, backbone)
+        self._pages = Pages(scenes, backbone, seed=seed)
         self._patch_px = int(backbone.model.config.vision_config.patch_size)
         self._seed = seed
         # Parsed once: place and attributes of every scene.
@@ -111,7 +121,7 @@ class Glimpses(Dataset[Glimpse]):
         facts = [self._scenes.facts(index) for index in indices]
         is_page = dice.permutation(len(indices)) < _PAGES * len(indices)
         seen = [
-            self._page(index, fact) if paged else self._map(index, fact, dice)
+            self._page(index, fact, dice) if paged else self._map(index, fact, dice)
             for index, fact, paged in zip(indices, facts, is_page, strict=True)
         ]
         known = np.zeros((len(indices), len(self.vocabulary)), np.float32)
@@ -136,8 +146,9 @@ class Glimpses(Dataset[Glimpse]):
             owners=np.stack([one.owners for one in seen]),
         )
 
-    def _page(self, index: int, facts: SceneFacts) -> _Seen:
-        return _Seen(self._pages.page(index), UNKNOWN, self._spot(facts), self._unknown())
+    def _page(self, index: int, facts: SceneFacts, dice: np.random.Generator) -> _Seen:
+        roll = self._pages.roll(dice)
+        return _Seen(self._pages.page(index, roll), UNKNOWN, self._spot(facts, roll), self._unknown())
 
     def _map(self, index: int, facts: SceneFacts, dice: np.random.Generator) -> _Seen:
         picture = self._scenes.picture(index, "grafted")
@@ -163,10 +174,9 @@ class Glimpses(Dataset[Glimpse]):
     def _unknown(self, *sizes: int) -> npt.NDArray[np.int64]:
         return np.full((self._side**2, *sizes), UNKNOWN, np.int64)
 
-    def _spot(self, facts: SceneFacts) -> int:
-        """The patch of the map on which the photo was taken."""
-        column, row = (min(self._side - 1, int(value / self._patch_px)) for value in facts.at)
-        return row * self._side + column
+    def _spot(self, facts: SceneFacts, roll: Roll = (0, 0)) -> int:
+        """The patch of the map, rolled, on which the photo was taken."""
+        return patch_of(facts.at, self._patch_px, self._side, roll)
 
     def _pixels(self, image: Image.Image) -> npt.NDArray[np.uint8]:
         return self._backbone.preprocessing.pixels(image)

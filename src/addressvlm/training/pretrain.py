@@ -56,7 +56,8 @@ def _learning(stage: Stage, backbone: Backbone, scenes: Scenes) -> tuple[nn.Modu
     """The loss of a stage, its samples, and how they become a batch."""
     bf16 = computes_in_bf16(stage)
     if stage.name == "reading":
-        return Reading(backbone, bf16=bf16, seed=stage.seed), Pages(scenes, backbone), collate_pages
+        pages = Pages(scenes, backbone, seed=stage.seed)
+        return Reading(backbone, bf16=bf16, seed=stage.seed), pages, collate_pages
     if stage.name == "seeing":
         glimpses = Glimpses(scenes, backbone, seed=stage.seed)
         seeing = Seeing(backbone, len(glimpses.vocabulary), bf16=bf16, seed=stage.seed)

@@ -22,10 +22,14 @@ from addressvlm.errors import UsageError
 from addressvlm.model.backbone import Backbone
 from addressvlm.training.attention import use_plain_attention
 from addressvlm.training.batches import Key
+from addressvlm.training.quicklayers import use_quick_layers
 
 LETTER_ROWS, LETTER_COLUMNS = 2, 3  # points of a patch at which its letters are asked
 TOKENS = 3  # tokens that can begin in one patch
 UNKNOWN = -100
+
+Roll = tuple[int, int]  # how far a picture was rolled around its edges, down and across, in pixels
+
 _NO_LETTER_WEIGHT = 0.1  # most points have none
 _PATCHES_AT_ONCE = 256  # patches of a batch that are asked for their tokens: the vocabulary is wide
 _DEPTH = 96  # width in which tokens are told
@@ -45,12 +49,14 @@ class Page:
 
 
 class Pages(Dataset[Page]):
-    """The page of every scene, once an epoch. Keys are (epoch, index).
+    """The page of every scene, once an epoch, each time rolled otherwise. Keys are (epoch, index).
 
+    A page rolled around its edges has other letters on its patches: one page is as good as many.
     Raises UsageError where the scenes have another size than the backbone's pictures.
     """
 
-    def __init__(self, scenes: Scenes, backbone: Backbone):
+    def __init__(self, scenes: Scenes, backbone: Backbone, *, seed: int):
+        self._seed = seed
         self._scenes = scenes
         self._backbone = backbone
         self._patch_px = int(backbone.model.config.vision_config.patch_size)
@@ -64,14 +70,22 @@ class Pages(Dataset[Page]):
         return len(self._scenes)
 
     def __getitem__(self, key: Key) -> Page:
-        return self.page(key[1])
+        return self.page(key[1], self.roll(np.random.default_rng((self._seed, *key))))
 
-    def page(self, scene: int) -> Page:
-        """The page of a scene."""
+    def roll(self, dice: np.random.Generator) -> Roll:
+        """How far to roll a page: any number of pixels."""
+        down, across = dice.integers(0, self._backbone.preprocessing.size_px, 2).tolist()
+        return down, across
+
+    def page(self, scene: int, roll: Roll = (0, 0)) -> Page:
+        """The page of a scene, rolled."""
         pixels = self._backbone.preprocessing.pixels(self._scenes.picture(scene, "page"))
-        letters = letters_of(self._scenes.letters(scene), self._patch_px)
+        pixels = np.roll(pixels, roll, axis=(1, 2))
+        letters = letters_of(np.roll(self._scenes.letters(scene), roll, axis=(0, 1)), self._patch_px)
         side = pixels.shape[-1] // self._patch_px
-        tokens = tokens_of(self._scenes.facts(scene).page, self._backbone.tokenizer, self._patch_px, side)
+        tokens = tokens_of(
+            self._scenes.facts(scene).page, self._backbone.tokenizer, self._patch_px, side, roll
+        )
         tokens[~letters.any(axis=1)] = UNKNOWN
         return Page(pixels, letters, tokens)
 
@@ -92,18 +106,31 @@ def at_points(labels: npt.NDArray[np.uint8], patch_px: int, rows: int, columns: 
     return patches
 
 
+def patch_of(point: tuple[float, float], patch_px: int, side: int, roll: Roll = (0, 0)) -> int:
+    """The patch in which a point (across, down) lies once the picture, `side` patches wide, is rolled."""
+    size = side * patch_px
+    column, row = (int((value + by) % size) // patch_px for value, by in zip(point, roll[::-1], strict=True))
+    return row * side + column
+
+
 def tokens_of(
-    words: Sequence[Name], tokenizer: PreTrainedTokenizerBase, patch_px: int, side: int
+    words: Sequence[Name],
+    tokenizer: PreTrainedTokenizerBase,
+    patch_px: int,
+    side: int,
+    roll: Roll = (0, 0),
 ) -> npt.NDArray[np.int64]:
-    """The tokens that begin in each patch, (side², TOKENS): in the order of the words, the first ones."""
+    """The tokens that begin in each patch, (side², TOKENS): in the order of the words, the first ones.
+
+    The picture was rolled by `roll`.
+    """
     tokens = np.full((side * side, TOKENS), tokenizer.pad_token_id)
     begun = np.zeros(side * side, int)
     for word in words:
         encoded = tokenizer(word.name, add_special_tokens=False, return_offsets_mapping=True)
         for token, (start, end) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
             first = start + (word.name[start:end].startswith(" ") and end > start + 1)
-            column, row = (min(side - 1, int(value / patch_px)) for value in word.middles[first])
-            patch = row * side + column
+            patch = patch_of(word.middles[first], patch_px, side, roll)
             if begun[patch] < TOKENS:
                 tokens[patch, begun[patch]] = token
                 begun[patch] += 1
@@ -126,6 +153,7 @@ class TowerFeatures(nn.Module):
         self.tower = backbone.model.base_model.vision_tower
         if not torch.cuda.is_available():
             use_plain_attention(backbone.model)
+        use_quick_layers(self.tower)
         self.width = int(backbone.model.config.vision_config.hidden_size)
         self._preprocessing = backbone.preprocessing
         self._bf16 = bf16
