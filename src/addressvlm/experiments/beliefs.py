@@ -292,7 +292,7 @@ def _told_apart(
         return {"none of these": none_of_these(pairs), "doubt": 1 - street.max(axis=1)}
 
     here = signs(test.pairs)
-    noise = np.random.default_rng(0).integers(0, 256, (64, 112, 112, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (64, 128, 128, 3), np.uint8)
     others: dict[str, Photos] = {**strangers, "noise": [(Image.fromarray(picture),) for picture in noise]}
     found = {}
     for name, photos in others.items():

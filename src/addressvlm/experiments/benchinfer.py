@@ -29,6 +29,7 @@ from addressvlm.inference.onepass import read_questions as read_together
 from addressvlm.inference.onepass import tokens_at_once
 from addressvlm.inference.prompts import Request, normalised, sights
 from addressvlm.model.backbone import Backbone
+from addressvlm.model.presets import PRESETS
 from addressvlm.training.bases import load_base
 from addressvlm.work import batched_by, say
 
@@ -56,7 +57,12 @@ def bench_inference(
     plan = plan or BenchPlan()
     build_city(plan.city, out / "city", locations=plan.locations, views=plan.views, workers=workers)
     data = out / "dataset"
-    build_dataset(out / "city", data, DatasetOptions(image_px=112, split=(0.7, 0.1, 0.2)), workers=workers)
+    build_dataset(
+        out / "city",
+        data,
+        DatasetOptions(image_px=PRESETS["mini"].image_px, split=(0.7, 0.1, 0.2)),
+        workers=workers,
+    )
     localizer = _localizer(base, data)
     requests = _requests(data, plan.photos)
     return {

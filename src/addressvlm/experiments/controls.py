@@ -27,6 +27,7 @@ from addressvlm.experiments.classifier import classify
 from addressvlm.experiments.results import publish
 from addressvlm.folders import fingerprint, open_step, read_json, write_json
 from addressvlm.inference.localizer import Localizer
+from addressvlm.model.presets import PRESETS
 from addressvlm.training.bases import load_base
 from addressvlm.training.stages import ALIGNMENT, LOCALIZATION, Stage, for_mini
 from addressvlm.training.train import train
@@ -57,7 +58,9 @@ class ControlsPlan:
     locations: int = 500
     views: int = 4
     base: str = "mini"
-    dataset: DatasetOptions = DatasetOptions(image_px=112, split=(0.4, 0.1, 0.5), views_share=0.5)
+    dataset: DatasetOptions = DatasetOptions(
+        image_px=PRESETS["mini"].image_px, split=(0.4, 0.1, 0.5), views_share=0.5
+    )
     alignment: Stage = replace(for_mini(ALIGNMENT), num_train_epochs=6)
     localization: Stage = replace(for_mini(LOCALIZATION), num_train_epochs=10)
 

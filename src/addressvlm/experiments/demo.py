@@ -22,6 +22,7 @@ from addressvlm.inference.calibrating import calibrate_run
 from addressvlm.inference.constrained import constrained_answers
 from addressvlm.inference.localizer import Localizer
 from addressvlm.inference.locating import locate
+from addressvlm.model.presets import PRESETS
 from addressvlm.training.stages import ALIGNMENT, LOCALIZATION, Stage, from_scratch
 from addressvlm.training.train import train
 
@@ -34,7 +35,7 @@ class DemoPlan:
     locations: int = 600
     views: int = 8
     base: str = "mini"
-    dataset: DatasetOptions = DatasetOptions(image_px=112)
+    dataset: DatasetOptions = DatasetOptions(image_px=PRESETS["mini"].image_px)
     alignment: Stage = replace(from_scratch(ALIGNMENT), num_train_epochs=2)
     localization: Stage = replace(from_scratch(LOCALIZATION), num_train_epochs=6)
     samples: int = 100

@@ -28,7 +28,7 @@ from addressvlm.training.reading import (
     patch_of,
 )
 
-ROADS = 16  # roads of a city in one sample, two scenes each, if no other number is wished
+ROADS = 8  # roads of a city in one sample, two scenes each
 SURFACE_POINTS = 2  # points along a side of a patch at which its surfaces are asked
 _PAGES = 0.5  # share of the pictures that are pages to read from, not maps with a photo
 
@@ -76,10 +76,7 @@ class Glimpses(Dataset[Glimpse]):
     With `owners`, maps also tell whose street's name is whose.
     """
 
-    def __init__(
-        self, scenes: Scenes, backbone: Backbone, *, seed: int, roads: int = ROADS, owners: bool = False
-    ):
-        self._roads = roads
+    def __init__(self, scenes: Scenes, backbone: Backbone, *, seed: int, owners: bool = False):
         self._owned = owners
         self._scenes = scenes
         self._backbone = backbone
@@ -99,7 +96,7 @@ class Glimpses(Dataset[Glimpse]):
         self._column = {name: column for column, name in enumerate(self.vocabulary)}
 
     def __len__(self) -> int:
-        return max(len(self._cities), len(self._scenes) // (2 * self._roads))
+        return max(len(self._cities), len(self._scenes) // (2 * ROADS))
 
     def __getitem__(self, key: Key) -> Glimpse:
         return self.look(key)[1]
@@ -108,7 +105,7 @@ class Glimpses(Dataset[Glimpse]):
         """A glimpse, and which scenes it shows."""
         dice = np.random.default_rng((self._seed, *key))
         roads = self._cities[key[1] % len(self._cities)]
-        chosen = dice.choice(len(roads), min(self._roads, len(roads)), replace=False)
+        chosen = dice.choice(len(roads), min(ROADS, len(roads)), replace=False)
         indices = [scene for road in chosen for scene in self._two_places(list(roads.values())[road], dice)]
         return indices, self._glimpse(indices, dice)
 

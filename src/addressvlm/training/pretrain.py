@@ -28,8 +28,6 @@ from addressvlm.training.train import carry_out
 from addressvlm.training.trainer import CHECKPOINTS, Collate
 from addressvlm.work import keep_freed_memory
 
-_ROADS_BESIDE = 12  # roads of a glimpse beside lectures: two scenes each, so 24 lectures
-
 
 def pretrain(stage: Stage, scenes: Path, start: str | Path, out: Path) -> dict[str, Any]:
     """Train on scenes, from the random weights of a preset or from an earlier run on; returns the summary."""
@@ -68,7 +66,7 @@ def _learning(stage: Stage, backbone: Backbone, scenes: Scenes) -> tuple[nn.Modu
     lectures = Lectures(scenes, backbone, seed=stage.seed, rounds=stage.rounds, syllabus=syllabus)
     if stage.name == "speaking":
         return answers, lectures, partial(collate_samples, pad_id=pad_id)
-    glimpses = Glimpses(scenes, backbone, seed=stage.seed, roads=_ROADS_BESIDE, owners=True)
+    glimpses = Glimpses(scenes, backbone, seed=stage.seed, owners=True)
     seeing = Seeing(backbone, len(glimpses.vocabulary), bf16=bf16, seed=stage.seed)
     studies = Studies(glimpses, lectures, seed=stage.seed)
     return Everything(answers, seeing), studies, partial(collate_studies, pad_id=pad_id)
