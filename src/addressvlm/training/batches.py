@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch.utils.data import Dataset, Sampler
 
 from addressvlm.dataset.tables import Conversation
@@ -17,6 +16,7 @@ from addressvlm.errors import AddressVLMError
 from addressvlm.model.backbone import Backbone
 from addressvlm.model.conversation import IGNORED, Encoded, Rounds, Turn, encode_conversation
 from addressvlm.model.tokentree import TokenTree
+from addressvlm.training.shards import Shards, decoded
 
 # An item is asked for by (epoch, index), so that what is drawn for it depends on nothing else.
 Key = tuple[int, int]
@@ -32,7 +32,7 @@ class Sample:
 
 
 class Conversations(Dataset[Sample]):
-    """Conversations with their pictures, which are decoded once and kept as long as they fit into memory.
+    """Conversations with their pictures: out of `shards`, or decoded once and kept while there is room.
 
     In every epoch the turns of a conversation come in another order: a model that always hears the street
     before the joint question learns to copy it. Of `rounds_drawn` turns, others are drawn in every epoch.
@@ -47,6 +47,7 @@ class Conversations(Dataset[Sample]):
         max_length: int,
         rounds: Rounds = "chain",
         rounds_drawn: int | None = None,
+        shards: Shards | None = None,
         memory_bytes: int = 2 << 30,
     ):
         if not conversations:
@@ -56,7 +57,8 @@ class Conversations(Dataset[Sample]):
         self._seed = seed
         self._rounds = rounds
         self._drawn = rounds_drawn
-        self._pictures: dict[Path, npt.NDArray[np.uint8]] = {}
+        self._shards = shards
+        self._kept: dict[Path, npt.NDArray[np.uint8]] = {}
         self._room = memory_bytes // (3 * backbone.preprocessing.size_px**2)
         for conversation in conversations:
             self._require_usable(conversation, max_length)
@@ -70,7 +72,7 @@ class Conversations(Dataset[Sample]):
         dice = np.random.default_rng((self._seed, epoch, index))
         order = dice.permutation(len(conversation.turns))[: self._drawn]
         turns = [Turn(*conversation.turns[i]) for i in order]
-        pixels = np.stack([self._picture(file) for file in conversation.images])
+        pixels = np.stack([self.pixels(file) for file in conversation.images])
         return Sample(conversation.photo, self._encode(conversation, turns), pixels)
 
     @cached_property
@@ -92,21 +94,20 @@ class Conversations(Dataset[Sample]):
             rounds=self._rounds,
         )
 
-    def _picture(self, file: Path) -> npt.NDArray[np.uint8]:
-        if file in self._pictures:
-            return self._pictures[file]
-        try:
-            with Image.open(file, formats=("JPEG", "PNG")) as image:
-                pixels = self._backbone.preprocessing.pixels(image)
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise AddressVLMError(f"{file} cannot be read ({error}); build the data set again") from error
-        if len(self._pictures) < self._room:
-            self._pictures[file] = pixels
+    def pixels(self, file: Path) -> npt.NDArray[np.uint8]:
+        """The picture in a file as the tower reads it, (3, size, size)."""
+        if self._shards is not None:
+            return self._shards.pixels(file)
+        if file in self._kept:
+            return self._kept[file]
+        pixels = decoded(file, self._backbone.preprocessing)
+        if len(self._kept) < self._room:
+            self._kept[file] = pixels
         return pixels
 
     def _require_usable(self, conversation: Conversation, max_length: int) -> None:
         for file in conversation.images:
-            if not file.is_file():
+            if self._shards is None and not file.is_file():
                 raise AddressVLMError(f"{file} does not exist; build the data set again")
         # A text has at most as many tokens as bytes, and one more; only what may be too long is encoded here.
         if sum(len(text.encode()) + 4 for turn in conversation.turns for text in turn) <= max_length:

@@ -28,6 +28,7 @@ from addressvlm.training.loss import AnswerLoss
 from addressvlm.training.memory import require_memory
 from addressvlm.training.precision import computes_in_bf16, device
 from addressvlm.training.recompute import fit_into_memory
+from addressvlm.training.shards import open_shards
 from addressvlm.training.stages import Stage
 from addressvlm.training.trainer import CHECKPOINTS, Collate, fit
 from addressvlm.work import keep_freed_memory, say
@@ -57,6 +58,7 @@ def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str,
             max_length=stage.max_length,
             rounds=stage.rounds,
             rounds_drawn=stage.rounds_drawn,
+            shards=open_shards(dataset, stage.name, backbone.preprocessing),
         )
         loss = AnswerLoss(model, backbone.preprocessing, bf16=computes_in_bf16(stage)).to(device())
         padded = partial(collate, pad_id=_padding(backbone))
