@@ -21,5 +21,13 @@ def test_both_ways_make_the_same_pictures(tmp_path: Path, ready_city: Callable[.
     assert result["same_geometry"]
     assert result["photos_of_other_size"] == 0
     assert result["mean_difference"] < 2
+    training = result["training"]
+    assert training["pictures"] == 12  # street view and grafted picture of each
+    assert training["same_pixels"]
+    assert training["faster"] == pytest.approx(
+        training["pictures_a_second"]["shards"] / training["pictures_a_second"]["plain"]
+    )
     publish_bench_pictures(result, tmp_path / "results", "a test")
-    assert "geometry the same" in (tmp_path / "results" / "bench-pictures.md").read_text("utf-8")
+    page = (tmp_path / "results" / "bench-pictures.md").read_text("utf-8")
+    assert "geometry the same" in page
+    assert "pixels the same" in page

@@ -31,6 +31,7 @@ def test_lanes_are_timed_and_loss_and_gradients_agree(tmp_path: Path) -> None:
         assert lanes["TRL SFTTrainer, its defaults"]["wrong"] == "trl is not installed"
     assert result["agreement"]["loss"] < 1e-5
     assert result["agreement"]["gradients"] < 1e-5
+    assert {one["size_px"] for one in result["loader"].values()} == {112, 336}
     publish_bench_training(result, tmp_path, "a test")
     assert read_json(tmp_path / "bench-train.json")["made"]["command"] == "a test"
     assert "| ours | fp32 |" in (tmp_path / "bench-train.md").read_text("utf-8")
@@ -96,3 +97,19 @@ def test_the_bench_needs_no_geographic_library() -> None:
 def test_matrix_rate_is_positive() -> None:
     assert benchtrain.matrix_rate("fp32", "cpu") > 1e8
     assert torch.get_num_threads() >= 1
+
+
+def test_processes_of_the_loader_are_counted_for_the_model_that_was_trained() -> None:
+    sizes = (("mini", 112), ("llava-phi3-mini", 336))
+    rates = {"decoded": 50.0, "shards": 400.0}
+    loader = {name: {"size_px": px, "jpeg_bytes": 9e3, "pictures_a_second": rates} for name, px in sizes}
+    lanes = [
+        {"lane": "ours", "pictures_a_second": 90.0},
+        {"lane": "ours, no dropout", "pictures_a_second": 100.0},
+        {"lane": "TRL", "pictures_a_second": 999.0},
+    ]
+    rows = benchtrain._loader({"plan": {"size": "full"}, "lanes": lanes, "loader": loader})
+    assert rows[-2:] == [
+        "| 112 px, 9 kB | 50 | 400 |  |",
+        "| 336 px, 9 kB | 50 | 400 | 2.00; 0.25 |",
+    ]

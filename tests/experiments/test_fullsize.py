@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from addressvlm.dataset.tables import read_conversations
-from addressvlm.experiments.fullsize import synthetic_dataset
+from addressvlm.experiments.synthetic import synthetic_dataset
 
 
 def test_data_set_of_colours_can_be_trained_on(tmp_path: Path) -> None:

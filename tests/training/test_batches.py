@@ -37,7 +37,7 @@ def test_drawn_rounds_are_others_in_another_epoch(photos: Path, tiny: Backbone) 
 def test_pictures_are_kept_only_as_long_as_they_fit(photos: Path, tiny: Backbone) -> None:
     data = conversations(photos, tiny, memory_bytes=5 * 3 * 28 * 28)
     pixels = [data[0, index].pixels for index in range(len(data))]
-    assert len(data._pictures) == 5
+    assert len(data._kept) == 5
     np.testing.assert_array_equal(data[0, 11].pixels, pixels[11])
 
 

@@ -68,6 +68,18 @@ def test_two_processes_train_as_one_and_resume(
     assert "checkpoint-2 was written by 2 processes, now there are 1" in capsys.readouterr().err
 
 
+def test_two_processes_share_the_work_of_a_frozen_tower(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    frozen = {"trains": ("projector", "language"), "logging_steps": 1}
+    assert run(2, tmp_path / "two", photos, together_job.stage(2, **frozen)) == [0, 0]
+    assert not (tmp_path / "two" / "features").exists()
+    train(together_job.stage(1, **frozen), photos, "tiny", tmp_path / "alone")
+    for one, other in zip(read_log(tmp_path / "alone"), read_log(tmp_path / "two"), strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], rel=1e-4)
+
+
 def test_sharding_is_refused(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")

@@ -1,12 +1,12 @@
 """`addressvlm dataset`: questions, labels and pictures to train and test on."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
 from addressvlm.cli.fields import options_of
-from addressvlm.cli.options import AsJson, Dataset, Out, Page, WorkersOrRay, print_result
+from addressvlm.cli.options import AsJson, Dataset, Out, Page, Workers, WorkersOrRay, print_result
 from addressvlm.dataset.options import DatasetOptions
 
 app = typer.Typer(help="Questions, labels and pictures to train and test on.", no_args_is_help=True)
@@ -25,6 +25,34 @@ def build(
     from addressvlm.dataset.build import build_dataset
 
     print_result(build_dataset(city, out, DatasetOptions(**fields), workers=workers), as_json)
+
+
+@app.command("shards")
+def shards(
+    dataset: Dataset,
+    base: Annotated[
+        str, typer.Option(help="What will be trained: a preset, a model folder, a hub id or a run.")
+    ] = "mini",
+    stage: Annotated[
+        str | None, typer.Option(help="alignment or localization. [default: both]", show_default=False)
+    ] = None,
+    image_fit: Annotated[
+        str | None,
+        typer.Option(
+            help="How pictures become square: pad, crop or squash. [default: as the base]", show_default=False
+        ),
+    ] = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cut the training pictures for a base beforehand, so that training decodes none; costs disk."""
+    from addressvlm.training.bases import preprocessing_of
+    from addressvlm.training.shards import cut_shards
+
+    chosen = preprocessing_of(base, cast("Any", image_fit))
+    stages = (stage,) if stage else ("alignment", "localization")
+    made = {one: cut_shards(dataset, one, chosen, workers=workers) for one in stages}
+    print_result(made, as_json)
 
 
 @app.command("show")

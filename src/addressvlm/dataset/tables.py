@@ -76,8 +76,7 @@ def write_table(dataset: Path, name: str, rows: Iterable[Mapping[str, Any]]) -> 
 
 def read_conversations(dataset: Path, stage: str) -> list[Conversation]:
     """The training conversations of a stage, "alignment" or "localization", sorted by photo."""
-    if stage not in _STAGES:
-        raise UsageError(f"there is no stage {stage!r}; there are {' and '.join(_STAGES)}")
+    table = _table_of(stage)
     columns = ["photo", "location", "images"]
     columns += ["question", "answer"] if stage == "alignment" else ["turns"]
     folder = dataset.absolute()
@@ -88,8 +87,14 @@ def read_conversations(dataset: Path, stage: str) -> list[Conversation]:
             tuple(folder / image for image in row["images"]),
             tuple(_turns(row)),
         )
-        for row in rows_of(read_table(dataset, _STAGES[stage], columns))
+        for row in rows_of(read_table(dataset, table, columns))
     ]
+
+
+def read_images(dataset: Path, stage: str) -> list[str]:
+    """The pictures of a stage's conversations, each once: sorted paths under the folder of the data set."""
+    images = read_table(dataset, _table_of(stage), ["images"])["images"].combine_chunks()
+    return sorted(images.flatten().unique().to_pylist())
 
 
 def read_questions(dataset: Path, split: str) -> "pd.DataFrame":
@@ -126,6 +131,12 @@ def rows_of(table: pa.Table) -> Iterator[dict[str, Any]]:
     """The rows of a table one by one, in bounded memory."""
     for batch in table.to_batches(max_chunksize=_ROWS_AT_ONCE):
         yield from batch.to_pylist()
+
+
+def _table_of(stage: str) -> str:
+    if stage not in _STAGES:
+        raise UsageError(f"there is no stage {stage!r}; there are {' and '.join(_STAGES)}")
+    return _STAGES[stage]
 
 
 def _turns(row: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,9 +1,11 @@
-"""The pictures of a data set beside the plain way of Pillow: photos a second, and the same geometry."""
+"""The pictures of a data set beside the plain way of Pillow, made and read: rates, and the same geometry."""
 
+import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,13 @@ from addressvlm.dataset.alignment import labelled_map
 from addressvlm.dataset.options import DatasetOptions
 from addressvlm.environment import environment
 from addressvlm.errors import AddressVLMError
+from addressvlm.experiments.benchloader import reading_rates
 from addressvlm.experiments.results import publish
+from addressvlm.experiments.synthetic import make_dataset
 from addressvlm.folders import write_atomically
 from addressvlm.imagery.grafting import fitted, graft, graft_box
 from addressvlm.imagery.opening import open_image, save_jpeg, upright_size
+from addressvlm.model.preprocessing import Preprocessing
 from addressvlm.work import track
 
 _JPEG: dict[str, Any] = {"format": "JPEG", "quality": 92, "subsampling": "4:4:4"}  # as `save_jpeg`
@@ -27,11 +32,12 @@ _NO_PHOTO = (255, 0, 255)  # a colour that hardly any photo has
 
 
 def bench_pictures(city: Path, *, photos: int = 100, image_px: int = 336, rounds: int = 7) -> dict[str, Any]:
-    """Make the street view and the grafted picture of some photos of a city, both ways in turn.
+    """Make the street view and the grafted picture of some photos of a city, both ways in turn; read them.
 
     The plain way opens map and photo for each picture; ours decodes a photo once, no finer than needed, and
-    keeps the map. Rates are of one core, medians of the rounds. Raises `AddressVLMError` for a city without
-    photos.
+    keeps the map. Ours are then read as a vision tower wants them, the plain way, as training decodes them,
+    and out of shards. Rates are of one core, medians of the rounds. Raises `AddressVLMError` for a city
+    without photos.
     """
     found = load_city(city)
     files = [found.folder / file for file in found.photos["file"].dropna()[:photos]]
@@ -58,6 +64,11 @@ def bench_pictures(city: Path, *, photos: int = 100, image_px: int = 336, rounds
                 begun = time.perf_counter()
                 lane()
                 seconds[name].append(time.perf_counter() - begun)
+        training = reading_rates(
+            make_dataset(Path(scratch) / "data", {}, partial(_linked, folders["ours"])),
+            Preprocessing(image_px),
+            rounds=rounds,
+        )
         differences = [_differences(folders, number) for number in range(len(files))]
     rates = {name: len(files) / statistics.median(taken) for name, taken in seconds.items()}
     return {
@@ -70,13 +81,15 @@ def bench_pictures(city: Path, *, photos: int = 100, image_px: int = 336, rounds
         "same_geometry": all(_same_geometry(file, satellite.width) for file in files),
         "mean_difference": float(np.mean([mean for mean, _ in differences])),  # grey levels of 255
         "photos_of_other_size": sum(not same for _, same in differences),
+        "training": training,
         **environment(),
     }
 
 
 def bench_pictures_table(result: Mapping[str, Any]) -> str:
     """The figures as Markdown."""
-    rates = result["photos_a_second"]
+    rates, training = result["photos_a_second"], result["training"]
+    reads = training["pictures_a_second"]
     return "\n".join(
         [
             f"{result['photos']} photos of {result['city']}, pictures of {result['image_px']} px, one core.",
@@ -89,6 +102,18 @@ def bench_pictures_table(result: Mapping[str, Any]) -> str:
             f"{result['faster']:.2f} times as fast; "
             f"geometry {'the same' if result['same_geometry'] else 'DIFFERS'}, "
             f"pixels differ by {result['mean_difference']:.2f} of 255 on average.",
+            "",
+            f"The {training['pictures']} pictures as a vision tower of {result['image_px']} px reads them, "
+            "files in memory:",
+            "",
+            "| | pictures a second |",
+            "|---|---|",
+            f"| opened, padded, resized, to an array, with Pillow | {reads['plain']:.0f} |",
+            f"| as training decodes them | {reads['decoded']:.0f} |",
+            f"| out of shards | {reads['shards']:.0f} |",
+            "",
+            f"Out of shards {training['faster']:.1f} times as fast as the first; "
+            f"pixels {'the same' if training['same_pixels'] else 'DIFFER'}.",
             "",
         ]
     )
@@ -126,6 +151,14 @@ def _ours(files: Sequence[Path], satellite: Image.Image, image_px: int, out: Pat
         small = photo.resize(fitted(size, min(image_px, max(size))), Image.Resampling.BICUBIC)
         save_jpeg(small, out / f"{number}.jpg")
         save_jpeg(graft(satellite, photo, _DELTA, photo_size=size), out / f"{number}-grafted.jpg")
+
+
+def _linked(made: Path, dataset: Path) -> list[str]:
+    """The pictures that a lane made, in the folder of a data set."""
+    names = [f"images/{file.name}" for file in sorted(made.glob("*.jpg"))]
+    for name in names:
+        os.link(made / Path(name).name, dataset / name)
+    return names
 
 
 def _differences(folders: Mapping[str, Path], number: int) -> tuple[float, bool]:

@@ -20,6 +20,7 @@ from torch import nn
 from transformers import AutoModelForImageTextToText
 
 from addressvlm.environment import environment
+from addressvlm.experiments.benchloader import loader_rates, processes_needed
 from addressvlm.experiments.results import publish
 from addressvlm.experiments.trainlanes import Clock, Lane, Work, lanes, stock_batch, wait_for_device
 from addressvlm.folders import write_atomically
@@ -59,9 +60,10 @@ class TrainBenchPlan:
     turns: int = 3
     precisions: tuple[str, ...] = ("fp32", "bf16")
     agreement: int = 2  # conversations of which loss and gradients are compared
+    loaded: int = 128  # pictures of which a loader makes batches
 
 
-QUICK = TrainBenchPlan(batch=2, rounds=1, rank=4, warmup=0, steps=1, turns=1, agreement=1)
+QUICK = TrainBenchPlan(batch=2, rounds=1, rank=4, warmup=0, steps=1, turns=1, agreement=1, loaded=4)
 FULL_SIZE = TrainBenchPlan(
     size="full", rank=128, warmup=3, steps=6, turns=3, precisions=("bf16",), agreement=1
 )
@@ -107,6 +109,7 @@ def bench_training(
             _figures(lane, found, plan, flops / ceilings[lane.precision])
             for lane, found in zip(wanted, measured, strict=True)
         ],
+        "loader": loader_rates(pictures=plan.loaded, rounds=plan.turns),
         "agreement": _agreement(work, samples[: plan.agreement]),
         "estimates": predictions(),
         **environment(),
@@ -134,6 +137,8 @@ def bench_training_table(result: Mapping[str, Any]) -> str:
         "",
         "Loss and gradients of ours against Hugging Face's model with peft's adapters in float32: relative "
         f"difference {result['agreement']['loss']:.1e} and {result['agreement']['gradients']:.1e}.",
+        "",
+        *_loader(result),
         "",
         *_hours(result),
     ]
@@ -278,6 +283,28 @@ def _hours(result: Mapping[str, Any]) -> list[str]:
         f"{100 * estimates['share_of_data_sheet']:.0f} % of the data sheet)"
         for machine, hours in estimates["hours"].items()
     ]
+
+
+def _loader(result: Mapping[str, Any]) -> list[str]:
+    """What one loader process makes, and how many of them the fastest of our lanes keeps busy."""
+    trained = "llava-phi3-mini" if result["plan"]["size"] == "full" else "mini"
+    ours = [lane for lane in result["lanes"] if lane["lane"].startswith("ours") and "wrong" not in lane]
+    taken = max((lane["pictures_a_second"] for lane in ours), default=None)
+    rows = [
+        "Batches of one loader process, tokens and all; the fastest of our lanes keeps so many of them busy:",
+        "",
+        "| pictures | from JPEG, a second | from shards, a second | processes busy (JPEG; shards) |",
+        "|---|---|---|---|",
+    ]
+    for name, found in result["loader"].items():
+        rates = found["pictures_a_second"]
+        busy = processes_needed(taken, rates) if taken and name == trained else None
+        shown = f"{busy['decoded']:.2f}; {busy['shards']:.2f}" if busy else ""
+        rows.append(
+            f"| {found['size_px']} px, {found['jpeg_bytes'] / 1e3:.0f} kB | {rates['decoded']:.0f} "
+            f"| {rates['shards']:.0f} | {shown} |"
+        )
+    return rows
 
 
 def _is_ours(lane: Mapping[str, Any]) -> bool:

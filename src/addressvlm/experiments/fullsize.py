@@ -4,7 +4,7 @@
 
 needs a GPU and takes a few minutes; `--size mini` does the same small on a CPU. The second stage is trained
 twice, once without interruption and once killed in the middle and continued: both must end with the same
-bytes. Pictures are colours and noise unless a data set is given, so no geographic library is needed.
+bytes. Pictures are blobs and noise unless a data set is given, so no geographic library is needed.
 """
 
 import argparse
@@ -17,18 +17,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
-from PIL import Image
 
-from addressvlm.dataset.tables import write_table
 from addressvlm.environment import environment
 from addressvlm.errors import AddressVLMError
 from addressvlm.experiments.benchtrain import full_backbone
 from addressvlm.experiments.results import publish
-from addressvlm.folders import SUMMARY, open_step, read_json
+from addressvlm.experiments.synthetic import synthetic_dataset
+from addressvlm.folders import SUMMARY, read_json
 from addressvlm.model.backbone import build_backbone, save_backbone
 from addressvlm.model.checkpoints import verify
 from addressvlm.training.log import read_log
@@ -77,28 +73,6 @@ def run_fullsize(
     }
 
 
-def synthetic_dataset(folder: Path, *, photos: int, size_px: int = 336) -> Path:
-    """A data set of photos of a noisy colour each, with an alignment sample and seven rounds of questions."""
-    with open_step(folder, "dataset", {"photos": photos, "size_px": size_px}) as step:
-        if step.summary is not None:
-            return folder
-        (folder / "images").mkdir(exist_ok=True)
-        rows = [_row(folder, number, size_px) for number in range(photos)]
-        address = {"street": "", "district": "Old Town", "map_names": [""]}
-        caption = "The photo was taken here, because the house on the left stands at the corner. " * 4
-        write_table(
-            folder, "alignment", [row | address | {"question": "Where?", "answer": caption} for row in rows]
-        )
-        write_table(
-            folder, "train", [row | {"street": "", "district": "", "turns": _turns()} for row in rows]
-        )
-        pq.write_table(pa.table({"name": ["Old Street"]}), folder / "gazetteer.parquet")
-        step.finish(
-            {"photos": photos, "city": "Colours", "levels": ["district", "street"], "attribution": ""}
-        )
-    return folder
-
-
 def _make_base(folder: Path, size: str) -> None:
     """Random weights, drawn on the GPU where there is one, which is free again afterwards."""
     if size == "full":
@@ -110,25 +84,6 @@ def _make_base(folder: Path, size: str) -> None:
     del backbone
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _row(folder: Path, number: int, size_px: int) -> dict[str, Any]:
-    dice = np.random.default_rng(number)
-    noise = dice.integers(0, 60, (size_px, size_px, 3)) + dice.integers(0, 195, 3)
-    file = f"images/p{number:04}.png"
-    Image.fromarray(noise.astype(np.uint8)).save(folder / file)
-    return {"photo": f"p{number:04}", "location": f"l{number}", "images": [file]}
-
-
-def _turns() -> list[dict[str, Any]]:
-    def turn(number: int) -> dict[str, Any]:
-        question = (
-            f"Which of the streets of the Old Town is shown in this photo, asked for the {number}. time?"
-        )
-        asked = {"kind": "generation", "level": "street", "question": question, "options": []}
-        return {**asked, "answer": f"Street {number}"}
-
-    return [turn(number) for number in range(1, 8)]
 
 
 def _stage(name: str, size: str, steps: int, batch: int) -> Stage:
@@ -185,7 +140,7 @@ def main() -> None:
     parser.add_argument("--size", choices=("full", "mini"), default="full")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--dataset", type=Path, help="a data set made elsewhere, instead of colours")
+    parser.add_argument("--dataset", type=Path, help="a data set made elsewhere, instead of blobs")
     parser.add_argument("--results", type=Path, help="also write fullsize.json into this folder")
     parser.add_argument("--child", choices=tuple(STAGES), help=argparse.SUPPRESS)
     parser.add_argument("--base", type=Path, help=argparse.SUPPRESS)

@@ -12,17 +12,15 @@ import torch
 from addressvlm.model.lora import vision_layers_used
 
 
-def embedded(model: Any, input_ids: torch.Tensor, images: torch.Tensor | None) -> torch.Tensor:
+def embedded(model: Any, input_ids: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
     """What the language model reads, (batch, tokens, width), from ids (batch, tokens).
 
-    `images`, normalised (pictures, 3, size, size), are what the picture tokens of all rows stand for, in
-    their order. The model must have a known tower.
+    `pictures`, (pictures, picture tokens, width), are what the picture tokens of all rows stand for, in their
+    order. The model must have a known tower.
     """
     tokens: torch.Tensor = model.get_input_embeddings()(input_ids)
-    if images is None:
-        return tokens
     places: torch.Tensor = input_ids == model.config.image_token_id
-    features = picture_features(model, images).flatten(0, 1).to(tokens.dtype)
+    features = pictures.flatten(0, 1).to(tokens.dtype)
     if tokens.requires_grad:
         return tokens.masked_scatter(places[..., None], features)
     tokens[places] = features
@@ -31,21 +29,30 @@ def embedded(model: Any, input_ids: torch.Tensor, images: torch.Tensor | None) -
 
 def picture_features(model: Any, images: torch.Tensor) -> torch.Tensor:
     """Projected features of normalised pictures, (pictures, picture tokens, width of the language model)."""
-    inner = model.base_model
-    tower = inner.vision_tower
-    hidden = tower.embeddings(images.to(tower.dtype))
+    return projected(model, tower_features(model, images))
+
+
+def tower_features(model: Any, images: torch.Tensor) -> torch.Tensor:
+    """What the tower makes of normalised pictures, (pictures, picture tokens, width of the tower)."""
+    tower = model.base_model.vision_tower
+    hidden: torch.Tensor = tower.embeddings(images.to(tower.dtype))
     if hasattr(tower, "pre_layrnorm"):  # CLIP's, and its spelling
         hidden = tower.pre_layrnorm(hidden)
     for layer in tower.encoder.layers[: vision_layers_used(model)]:
         hidden = layer(hidden, None)
     if model.config.vision_feature_select_strategy == "default":
         hidden = hidden[:, 1:]
-    # It is trained in float32 behind a frozen tower that may be kept in less.
+    return hidden
+
+
+def projected(model: Any, hidden: torch.Tensor) -> torch.Tensor:
+    """Features of the tower as the language model reads them."""
+    # The projector is trained in float32 behind a frozen tower that may be kept in less.
     with (
         torch.autocast(hidden.device.type, hidden.dtype) if hidden.dtype == torch.bfloat16 else nullcontext()
     ):
-        projected: torch.Tensor = inner.multi_modal_projector(hidden)
-    return projected
+        found: torch.Tensor = model.base_model.multi_modal_projector(hidden)
+    return found
 
 
 def has_known_tower(model: Any) -> bool:

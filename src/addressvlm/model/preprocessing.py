@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 
 from addressvlm.errors import UsageError
 from addressvlm.folders import read_json, write_json
+
+if TYPE_CHECKING:
+    import torch
 
 PREPROCESSING = "preprocessing.json"
 
@@ -53,15 +55,22 @@ class Preprocessing:
         square = _FITTED[self.fit](self, image)
         return np.ascontiguousarray(np.asarray(square, np.uint8).transpose(2, 0, 1))
 
-    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+    def normalise(self, pixels: "torch.Tensor") -> "torch.Tensor":
         """uint8 (n, 3, h, w) on any device → float32 of that shape, as the tower expects it."""
+        import torch  # processes that only cut pictures start without it
+
         mean, std = (torch.tensor(v, device=pixels.device).view(1, 3, 1, 1) for v in (self.mean, self.std))
         return (pixels.float() / 255 - mean) / std
 
+    @property
+    def padding(self) -> tuple[int, int, int]:
+        """The colour around pictures that are not square: the mean of each channel, of 255."""
+        red, green, blue = (int(channel * 255) for channel in self.mean)
+        return red, green, blue
+
     def _pad(self, image: Image.Image) -> Image.Image:
         side = max(image.size)
-        red, green, blue = (int(channel * 255) for channel in self.mean)
-        square = Image.new("RGB", (side, side), (red, green, blue))
+        square = Image.new("RGB", (side, side), self.padding)
         square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
         return self._squash(square)
 

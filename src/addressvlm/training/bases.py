@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
-from transformers import PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from addressvlm.errors import UsageError
 from addressvlm.folders import CONFIG, SUMMARY, fingerprint, read_json
@@ -30,7 +30,7 @@ from addressvlm.model.backbone import (
     require_readable_run,
     save_backbone,
 )
-from addressvlm.model.checkpoints import digests, publish, verify
+from addressvlm.model.checkpoints import digests, publish, require_safe_folder, verify
 from addressvlm.model.hub import HUB, downloaded, is_hub_id
 from addressvlm.model.lora import (
     PARTS,
@@ -41,6 +41,8 @@ from addressvlm.model.lora import (
     train_adapter_parts,
     train_parts,
 )
+from addressvlm.model.pictures import picture_px
+from addressvlm.model.preprocessing import PREPROCESSING, Fit, Preprocessing
 from addressvlm.model.presets import PRESETS, preset, shipped
 from addressvlm.model.quantizing import require_quantizer
 from addressvlm.training.precision import frozen_dtype
@@ -106,6 +108,7 @@ def start(base: str, stage: Stage, run: Path) -> tuple[Backbone, PreTrainedModel
     )
     if earlier:
         restore_adapter(adapted, earlier)
+        backbone.preprocessing = Preprocessing.load(earlier)  # that stage may have chosen another fit
     _trained_in_float32(adapted)
     train_adapter_parts(adapted, stage.trains)
     return _fitted(backbone, stage), adapted
@@ -140,6 +143,24 @@ def load_base(base: str, seed: int) -> Backbone:
     if folder is None:
         return build_backbone(_random(base), seed=seed)
     return load_run(folder) if _is_run(folder) else load_backbone(folder)
+
+
+def preprocessing_of(base: str, fit: Fit | None = None) -> Preprocessing:
+    """How a training from this base makes its pictures; no weights are loaded for it."""
+    folder = _folder(base)
+    if folder is None:
+        found = preset(_random(base)).preprocessing
+    else:
+        places = (folder / ADAPTER, folder / MODEL, folder)
+        ours = next((place for place in places if (place / PREPROCESSING).is_file()), None)
+        found = Preprocessing.load(ours) if ours else _of_others(folder)
+    return found if fit is None else replace(found, fit=fit)
+
+
+def _of_others(folder: Path) -> Preprocessing:
+    own_code = require_safe_folder(folder, "config.json")
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=own_code)
+    return Preprocessing.of_model(folder, picture_px(config))
 
 
 def _keep_base(base: str, stage: Stage, run: Path, *, continued: bool) -> None:

@@ -1,6 +1,6 @@
 """Conversations of a data set as batches of tensors, in an order that the seed alone decides."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch.utils.data import Dataset, Sampler
 
 from addressvlm.dataset.tables import Conversation
@@ -17,6 +16,7 @@ from addressvlm.errors import AddressVLMError
 from addressvlm.model.backbone import Backbone
 from addressvlm.model.conversation import IGNORED, Encoded, Rounds, Turn, encode_conversation
 from addressvlm.model.tokentree import TokenTree
+from addressvlm.training.shards import Shards, decoded
 
 # An item is asked for by (epoch, index), so that what is drawn for it depends on nothing else.
 Key = tuple[int, int]
@@ -24,15 +24,19 @@ Key = tuple[int, int]
 
 @dataclass(frozen=True)
 class Sample:
-    """One conversation, ready for the model; `pixels` is uint8 (pictures, 3, size, size)."""
+    """One conversation, ready for the model; `pixels` is uint8 (pictures, 3, size, size).
+
+    Where a tower is frozen, `features` (pictures, picture tokens, width) may stand in place of them.
+    """
 
     photo: str
     encoded: Encoded
-    pixels: npt.NDArray[np.uint8]
+    pixels: npt.NDArray[np.uint8] | None
+    features: torch.Tensor | None = None
 
 
 class Conversations(Dataset[Sample]):
-    """Conversations with their pictures, which are decoded once and kept as long as they fit into memory.
+    """Conversations with their pictures: out of `shards`, or decoded once and kept while there is room.
 
     In every epoch the turns of a conversation come in another order: a model that always hears the street
     before the joint question learns to copy it. Of `rounds_drawn` turns, others are drawn in every epoch.
@@ -47,6 +51,7 @@ class Conversations(Dataset[Sample]):
         max_length: int,
         rounds: Rounds = "chain",
         rounds_drawn: int | None = None,
+        shards: Shards | None = None,
         memory_bytes: int = 2 << 30,
     ):
         if not conversations:
@@ -56,7 +61,9 @@ class Conversations(Dataset[Sample]):
         self._seed = seed
         self._rounds = rounds
         self._drawn = rounds_drawn
-        self._pictures: dict[Path, npt.NDArray[np.uint8]] = {}
+        self._shards = shards
+        self._features: Callable[[Path], torch.Tensor] | None = None
+        self._kept: dict[Path, npt.NDArray[np.uint8]] = {}
         self._room = memory_bytes // (3 * backbone.preprocessing.size_px**2)
         for conversation in conversations:
             self._require_usable(conversation, max_length)
@@ -70,8 +77,13 @@ class Conversations(Dataset[Sample]):
         dice = np.random.default_rng((self._seed, epoch, index))
         order = dice.permutation(len(conversation.turns))[: self._drawn]
         turns = [Turn(*conversation.turns[i]) for i in order]
-        pixels = np.stack([self._picture(file) for file in conversation.images])
-        return Sample(conversation.photo, self._encode(conversation, turns), pixels)
+        encoded = self._encode(conversation, turns)
+        if self._features is not None:
+            features = torch.stack([self._features(file) for file in conversation.images])
+            return Sample(conversation.photo, encoded, None, features)
+        return Sample(
+            conversation.photo, encoded, np.stack([self.pixels(file) for file in conversation.images])
+        )
 
     @cached_property
     def longest(self) -> int:
@@ -92,21 +104,35 @@ class Conversations(Dataset[Sample]):
             rounds=self._rounds,
         )
 
-    def _picture(self, file: Path) -> npt.NDArray[np.uint8]:
-        if file in self._pictures:
-            return self._pictures[file]
-        try:
-            with Image.open(file, formats=("JPEG", "PNG")) as image:
-                pixels = self._backbone.preprocessing.pixels(image)
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise AddressVLMError(f"{file} cannot be read ({error}); build the data set again") from error
-        if len(self._pictures) < self._room:
-            self._pictures[file] = pixels
+    @cached_property
+    def files(self) -> list[Path]:
+        """All pictures, each once, sorted."""
+        return sorted({file for conversation in self._conversations for file in conversation.images})
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures are shown in an epoch; one that several conversations share counts for each."""
+        return sum(len(conversation.images) for conversation in self._conversations)
+
+    def use_features(self, features: Callable[[Path], torch.Tensor]) -> None:
+        """From now on samples have what a frozen tower made of the picture in a file, and no pixels."""
+        self._features = features
+        self._kept.clear()
+
+    def pixels(self, file: Path) -> npt.NDArray[np.uint8]:
+        """The picture in a file as the tower reads it, (3, size, size)."""
+        if self._shards is not None:
+            return self._shards.pixels(file)
+        if file in self._kept:
+            return self._kept[file]
+        pixels = decoded(file, self._backbone.preprocessing)
+        if len(self._kept) < self._room:
+            self._kept[file] = pixels
         return pixels
 
     def _require_usable(self, conversation: Conversation, max_length: int) -> None:
         for file in conversation.images:
-            if not file.is_file():
+            if self._shards is None and not file.is_file():
                 raise AddressVLMError(f"{file} does not exist; build the data set again")
         # A text has at most as many tokens as bytes, and one more; only what may be too long is encoded here.
         if sum(len(text.encode()) + 4 for turn in conversation.turns for text in turn) <= max_length:
@@ -143,7 +169,8 @@ class Shuffled(Sampler[Key]):
 def collate(samples: Sequence[Sample], *, pad_id: int) -> dict[str, Any]:
     """One batch: `input_ids` and `labels` padded on the right, `pixels` of all pictures, `photos`.
 
-    If not all are chains: `mask` and `position_ids` of their trees, too.
+    Samples with features give `features` in place of pixels. If not all are chains: `mask` and `position_ids`
+    of their trees, too.
     """
     width = max(len(sample.encoded.ids) for sample in samples)
     trees = [sample.encoded.tree for sample in samples]
@@ -152,9 +179,17 @@ def collate(samples: Sequence[Sample], *, pad_id: int) -> dict[str, Any]:
         **structure,
         "input_ids": torch.tensor([_padded(sample.encoded.ids, width, pad_id) for sample in samples]),
         "labels": torch.tensor([_padded(sample.encoded.labels, width, IGNORED) for sample in samples]),
-        "pixels": torch.from_numpy(np.concatenate([sample.pixels for sample in samples])),
+        **_pictures(samples),
         "photos": [sample.photo for sample in samples],
     }
+
+
+def _pictures(samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
+    features = [sample.features for sample in samples if sample.features is not None]
+    if features:
+        return {"features": torch.cat(features)}
+    pixels = [sample.pixels for sample in samples if sample.pixels is not None]
+    return {"pixels": torch.from_numpy(np.concatenate(pixels))}
 
 
 def _structure(trees: Sequence[TokenTree], width: int) -> dict[str, torch.Tensor]:

@@ -1,5 +1,7 @@
 """The loss of a batch of conversations: cross-entropy over the answers, computing no more than it needs."""
 
+from typing import Any
+
 import torch
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
@@ -8,7 +10,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from addressvlm.model.conversation import IGNORED
-from addressvlm.model.embedding import embedded, has_known_tower
+from addressvlm.model.embedding import embedded, has_known_tower, projected, tower_features
 from addressvlm.model.fusedlora import fuse_adapters
 from addressvlm.model.pictures import picture_inputs
 from addressvlm.model.preprocessing import Preprocessing
@@ -50,11 +52,23 @@ class AnswerLoss(nn.Module):
                 if not weight.requires_grad:
                     weight.data = weight.data.to(torch.bfloat16)
 
+    @property
+    def base(self) -> Any:
+        """The model without the wrapper of its adapters, which stay in its layers."""
+        return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+
+    @torch.no_grad()
+    def features_of(self, pixels: torch.Tensor) -> torch.Tensor:
+        """What a known tower makes of pictures, as `forward` would, (pictures, picture tokens, width)."""
+        with torch.autocast(pixels.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            return tower_features(self.base, self.preprocessing.normalise(pixels))
+
     def forward(
         self,
         input_ids: torch.Tensor,  # (batch, tokens), padded on the right
-        pixels: torch.Tensor,  # (pictures, 3, size, size) uint8
         labels: torch.Tensor,  # (batch, tokens), IGNORED where nothing is learned
+        pixels: torch.Tensor | None = None,  # (pictures, 3, size, size) uint8
+        features: torch.Tensor | None = None,  # instead of pixels: what `features_of` makes of them
         mask: torch.Tensor | None = None,  # (batch, 1, tokens, tokens), True where a token (row) sees another
         position_ids: torch.Tensor | None = None,  # (batch, tokens)
         num_items_in_batch: torch.Tensor | None = None,
@@ -63,18 +77,22 @@ class AnswerLoss(nn.Module):
 
         Chains need neither mask nor positions: padding lies on the right, where no earlier token looks.
         """
-        base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        base = self.base
         targets = labels[:, 1:]
         learned = targets != IGNORED
         with torch.autocast(input_ids.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            images = self.preprocessing.normalise(pixels)
             structure = {"attention_mask": mask, "position_ids": position_ids, "use_cache": False}
             if has_known_tower(base):
+                seen = features
+                if seen is None:
+                    assert pixels is not None, "a batch has pictures, or what a tower made of them"
+                    seen = tower_features(base, self.preprocessing.normalise(pixels))
                 read = base.base_model.language_model(
-                    inputs_embeds=embedded(base, input_ids, images), **structure
+                    inputs_embeds=embedded(base, input_ids, projected(base, seen)), **structure
                 )
             else:
-                pictures = picture_inputs(base.config, images)
+                assert pixels is not None, "features are those of known towers"
+                pictures = picture_inputs(base.config, self.preprocessing.normalise(pixels))
                 read = base.base_model(input_ids=input_ids, **pictures, **structure)
             hidden = read.last_hidden_state
             logits = base.get_output_embeddings()(hidden[:, :-1][learned])  # (labels, vocabulary)

@@ -4,10 +4,10 @@ The first process alone writes; the others follow it from step to step. A single
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import PartialState
@@ -15,6 +15,8 @@ from accelerate.utils import gather_object
 
 from addressvlm.errors import UsageError
 from addressvlm.folders import Step, open_step
+
+T = TypeVar("T")
 
 
 def count() -> int:
@@ -25,6 +27,11 @@ def count() -> int:
 def is_first() -> bool:
     """Whether this is the process that writes."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def share(items: Sequence[T]) -> Sequence[T]:
+    """Those of the items that fall to this process."""
+    return items[int(os.environ.get("RANK", "0")) :: count()]
 
 
 @contextmanager

@@ -23,16 +23,18 @@ from addressvlm.model.pictures import reads_trees
 from addressvlm.training import processes
 from addressvlm.training.bases import identify, start
 from addressvlm.training.batches import Conversations, collate
+from addressvlm.training.features import keep_features
 from addressvlm.training.log import plot_loss, read_log
 from addressvlm.training.loss import AnswerLoss
 from addressvlm.training.memory import require_memory
 from addressvlm.training.precision import computes_in_bf16, device
 from addressvlm.training.recompute import fit_into_memory
+from addressvlm.training.shards import open_shards
 from addressvlm.training.stages import Stage
 from addressvlm.training.trainer import CHECKPOINTS, Collate, fit
 from addressvlm.work import keep_freed_memory, say
 
-GAZETTEER = "gazetteer.parquet"
+GAZETTEER, FEATURES = "gazetteer.parquet", "features"
 
 
 def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str, Any]:
@@ -44,7 +46,8 @@ def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str,
     config = {**asdict(stage), "base": identify(str(base), stage.seed), "dataset": fingerprint(dataset)}
     with processes.open_together(out, "run", config) as step:
         if step.summary is not None:
-            rmtree(out / CHECKPOINTS, ignore_errors=True)
+            for leftover in (CHECKPOINTS, FEATURES):
+                rmtree(out / leftover, ignore_errors=True)
             return step.summary
         keep_freed_memory()
         with processes.first_before_others():
@@ -57,6 +60,7 @@ def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str,
             max_length=stage.max_length,
             rounds=stage.rounds,
             rounds_drawn=stage.rounds_drawn,
+            shards=open_shards(dataset, stage.name, backbone.preprocessing),
         )
         loss = AnswerLoss(model, backbone.preprocessing, bf16=computes_in_bf16(stage)).to(device())
         padded = partial(collate, pad_id=_padding(backbone))
@@ -66,6 +70,9 @@ def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str,
         elif torch.cuda.is_available():
             _recompute_what_must_be(loss, stage, longest(1))
         require_memory(loss, stage, longest)
+        features = keep_features(loss, stage, conversations, out / FEATURES)
+        if features is not None:
+            conversations.use_features(features.of)
         return carry_out(step, stage, loss, conversations, backbone, model, padded, dataset=dataset)
 
 
@@ -134,6 +141,7 @@ def carry_out(
         }
     )
     rmtree(out / CHECKPOINTS)
+    rmtree(out / FEATURES, ignore_errors=True)
     processes.wait_for_others()
     return summary
 

@@ -261,7 +261,7 @@ def _arguments(stage: Stage, folder: Path) -> TrainingArguments:
         seed=stage.seed,
         save_steps=stage.save_steps,
         logging_steps=stage.logging_steps,
-        dataloader_num_workers=_workers(stage, gpu),
+        dataloader_num_workers=loader_processes(stage),
         ddp_find_unused_parameters=False,  # every weight that is trained gets a gradient
         logging_nan_inf_filter=False,
         disable_tqdm=True,
@@ -273,10 +273,11 @@ def _arguments(stage: Stage, folder: Path) -> TrainingArguments:
     return arguments
 
 
-def _workers(stage: Stage, gpu: bool) -> int:
+def loader_processes(stage: Stage) -> int:
+    """Processes that prepare batches beside this one."""
     if stage.dataloader_num_workers is not None:
         return stage.dataloader_num_workers
-    return min(4, os.cpu_count() or 1) if gpu else 0
+    return min(4, os.cpu_count() or 1) if torch.cuda.is_available() else 0
 
 
 def _trained(module: nn.Module) -> dict[str, torch.Tensor]:
