@@ -33,15 +33,20 @@ class AnswerLoss(nn.Module):
         *,
         bf16: bool,
         halve: bool | None = None,
+        sharded: bool = False,
     ):
-        """`halve` keeps frozen weights in bfloat16; left out: on a GPU that computes in it."""
+        """`halve` keeps frozen weights in bfloat16; left out: on a GPU that computes in it.
+
+        `sharded` says that the weights will be sharded over processes.
+        """
         super().__init__()
         if not torch.cuda.is_available():
             use_plain_attention(model)
         use_quick_layers(model)
         adapters = sum(isinstance(module, LoraLayer) for module in model.modules())
-        fused = 0 < adapters == fuse_adapters(model)
+        fused = 0 < adapters == fuse_adapters(model, sharded=sharded)
         self.model = model
+        self.sharded = sharded
         self.preprocessing = preprocessing
         self.halved = bf16 and fused and (torch.cuda.is_available() if halve is None else halve)
         self.bf16 = bf16 and not self.halved  # otherwise by autocast
@@ -66,7 +71,11 @@ class AnswerLoss(nn.Module):
         base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
         targets = labels[:, 1:]
         learned = targets != IGNORED
-        with torch.autocast(input_ids.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+        # Sharded weights are whole for a moment; autocast's cache would keep copies of all of them.
+        keeps = not self.sharded
+        with torch.autocast(
+            input_ids.device.type, dtype=torch.bfloat16, enabled=self.bf16, cache_enabled=keeps
+        ):
             images = self.preprocessing.normalise(pixels)
             structure = {"attention_mask": mask, "position_ids": position_ids, "use_cache": False}
             if has_known_tower(base):
