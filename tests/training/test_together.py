@@ -14,8 +14,10 @@ import together_job
 import torch
 from safetensors.torch import load_file
 from together_job import ADAPTERS, WHOLE
+from train_job import TINY
 
 from addressvlm.errors import UsageError
+from addressvlm.model import presets
 from addressvlm.training.log import read_log
 from addressvlm.training.train import train
 
@@ -64,6 +66,16 @@ def assert_alike(run: Path, other: Path, weights: str) -> None:
     assert others == files
 
 
+@pytest.fixture(scope="module")
+def alone(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one process makes of it."""
+    folder = tmp_path_factory.mktemp("alone") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(presets.PRESETS, "tiny", TINY)
+        train(WHOLE, photos, "tiny", folder)
+    return folder
+
+
 @pytest.fixture
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # else what is to be preloaded is not found
@@ -72,11 +84,11 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("importable")
 def test_two_processes_train_as_one_and_resume(
     photos: Path,
+    alone: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    alone, two, killed, by_one = (tmp_path / name for name in ("alone", "two", "killed", "by-one"))
-    train(WHOLE, photos, "tiny", alone)
+    two, killed, by_one = (tmp_path / name for name in ("two", "killed", "by-one"))
     assert run(2, two, photos, WHOLE) == [0, 0]
     assert_alike(alone, two, MODEL)
 
@@ -91,9 +103,8 @@ def test_two_processes_train_as_one_and_resume(
 
 
 @pytest.mark.usefixtures("importable")
-def test_sharded_weights_train_as_one_and_resume(photos: Path, tmp_path: Path) -> None:
-    alone, killed, by_one = (tmp_path / name for name in ("alone", "killed", "by-one"))
-    train(WHOLE, photos, "tiny", alone)
+def test_sharded_weights_train_as_one_and_resume(photos: Path, alone: Path, tmp_path: Path) -> None:
+    killed, by_one = tmp_path / "killed", tmp_path / "by-one"
     assert run(2, killed, photos, WHOLE, dies_at=4, **SHARDED) == [9, 9]
     shutil.copytree(killed, by_one)
     assert run(2, killed, photos, WHOLE, **SHARDED) == [0, 0]
