@@ -7,6 +7,8 @@ from addressvlm.model.conversation import IGNORED, Rounds, Turn, encode_conversa
 from addressvlm.model.lora import PARTS, add_adapter, train_parts
 from addressvlm.training.batches import Sample, collate
 from addressvlm.training.loss import AnswerLoss
+from addressvlm.training.packing import packing
+from addressvlm.training.quicklayers import head_width_in_rows
 
 
 def batch(backbone: Backbone) -> dict[str, torch.Tensor]:
@@ -122,3 +124,48 @@ def test_rounds_of_a_star_are_learned_as_if_each_were_alone(tiny: Backbone, imag
     for name, gradient in apart[1].items():
         torch.testing.assert_close(together[1][name], gradient, rtol=1e-3, atol=1e-6)
     assert (learn([turns], "chain")[0] - learn([turns], "star")[0]).abs() > 1e-3
+
+
+def test_packed_chains_have_the_loss_and_gradients_of_padded_ones(
+    tiny: Backbone,
+) -> None:
+    data = batch(tiny)
+    train_parts(tiny.model, PARTS)
+    widths = []
+    language_model = tiny.model.base_model.language_model
+    language_model.register_forward_pre_hook(
+        lambda _, args, inputs: widths.append(inputs["inputs_embeds"].shape), with_kwargs=True
+    )
+    found = []
+    for pack in (False, True):
+        loss = AnswerLoss(tiny.model, tiny.preprocessing, bf16=False, pack=pack)(**data)["loss"]
+        loss.backward()
+        found.append((loss.detach(), gradients(tiny.model)))
+        tiny.model.zero_grad()
+    torch.testing.assert_close(*(loss for loss, _ in found), rtol=1e-5, atol=0)
+    for name, gradient in found[0][1].items():
+        torch.testing.assert_close(found[1][1][name], gradient, rtol=1e-4, atol=1e-6)
+    padded, packed = widths
+    assert packed[0] == 1
+    assert packed[1] < padded[0] * padded[1]
+
+
+def test_a_packing_keeps_pictures_and_ends_with_the_last_label() -> None:
+    picture, other = 7, 1
+    ids = torch.tensor(
+        [[other, picture, other, other], [picture, other, other, picture], [picture] + [other] * 3]
+    )
+    labels = torch.tensor([[IGNORED, IGNORED, 4, IGNORED], [IGNORED] * 4, [IGNORED] * 4])
+    found = packing(ids, labels, picture)
+    assert found.ends.tolist() == [0, 3, 7, 8]
+    assert found.packed(ids).tolist() == [[1, 7, 1, 7, 1, 1, 7, 7]]
+    assert found.structure()["position_ids"].tolist() == [[0, 1, 2, 0, 1, 2, 3, 0]]
+    assert found.structure()["max_length_q"] == 4
+
+
+def test_chains_are_packed_only_where_layers_and_device_can(tiny: Backbone) -> None:
+    assert not AnswerLoss(tiny.model, tiny.preprocessing, bf16=True).packs  # no kernel on a CPU
+    language_model = tiny.model.base_model.language_model
+    assert head_width_in_rows(language_model) == 4
+    del language_model.layers[0].self_attn.forward  # Transformers' own
+    assert head_width_in_rows(language_model) is None

@@ -6,23 +6,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 from train_job import QUICK, register_tiny
 
 from addressvlm.training import trainer
 from addressvlm.training.train import train
 
-
-def stage(processes: int, **changes: Any) -> Any:
-    """As many conversations to a step with one process as with two."""
-    return replace(
-        QUICK, tuning="full", num_train_epochs=2, gradient_accumulation_steps=2 // processes, **changes
-    )
+# As many conversations to a step with one process as with two.
+WHOLE = replace(
+    QUICK, tuning="full", num_train_epochs=2, gradient_accumulation_steps=None, effective_batch_size=4
+)
+ADAPTERS = replace(WHOLE, tuning="lora", lora_dropout=0.0)
 
 
 def run(
-    rank: int, processes: int, port: int, out: Path, data: Path, dies_at: int | None, options: Any
+    rank: int,
+    processes: int,
+    port: int,
+    out: Path,
+    data: Path,
+    dies_at: int | None,
+    options: Any,
+    environment: dict[str, str],
 ) -> None:
-    os.environ |= {
+    os.environ |= environment | {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
         "WORLD_SIZE": str(processes),
@@ -31,13 +38,14 @@ def run(
     }
     torch.set_num_threads(1)
     register_tiny()
-    if dies_at is not None:
-        clip = trainer._RunTrainer._clip_grad_norm
+    clip = trainer._RunTrainer._clip_grad_norm
 
-        def die(self: Any, model: Any) -> torch.Tensor:
-            if self.state.global_step + 1 == dies_at:
-                os._exit(9)
-            return clip(self, model)
+    def watch(self: Any, model: Any) -> torch.Tensor:
+        if self.state.global_step + 1 == dies_at:
+            os._exit(9)
+        shared = all(isinstance(weight, DTensor) for weight in self.model.parameters())
+        assert shared == ("ACCELERATE_USE_FSDP" in environment)
+        return clip(self, model)
 
-        trainer._RunTrainer._clip_grad_norm = die  # type: ignore[method-assign]
+    trainer._RunTrainer._clip_grad_norm = watch  # type: ignore[method-assign]
     train(options, data, "tiny", out)

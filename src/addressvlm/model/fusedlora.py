@@ -20,16 +20,18 @@ _GROUPS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 _ADAPTER = "default"
 
 
-def fuse_adapters(model: nn.Module) -> int:
+def fuse_adapters(model: nn.Module, *, sharded: bool = False) -> int:
     """Let every layer with a peft adapter compute as described above; returns how many do.
 
     The layers' own weights must stay as they are from now on; those of the adapters are read at every call.
+    If `sharded`, own weights are read at every call, too, and each layer computes alone: nothing that is
+    made of whole weights may be kept.
     """
     grouped: set[nn.Module] = set()
     groups: list[list[Any]] = []
     for parent in model.modules():
         children = dict(parent.named_children())
-        for names in _GROUPS:
+        for names in () if sharded else _GROUPS:
             layers = [children.get(name) for name in names]
             if all(_is_fusible(layer) for layer in layers):
                 chosen = cast(list[LoraLinear], layers)
@@ -37,7 +39,7 @@ def fuse_adapters(model: nn.Module) -> int:
                 grouped.update(chosen)
     groups += [[layer] for layer in model.modules() if _is_fusible(layer) and layer not in grouped]
     for group in groups:
-        together = FusedLinear(group)
+        together = FusedLinear(group, keeps=not sharded)
         for number, member in enumerate(group):
             member.forward = _Turn(together, number)
     return sum(map(len, groups))
@@ -56,8 +58,10 @@ def fused(layers: Sequence[nn.Module]) -> "FusedLinear | None":
 class FusedLinear:
     """Layers with adapters that read the same input."""
 
-    def __init__(self, layers: Sequence[LoraLinear]):
+    def __init__(self, layers: Sequence[LoraLinear], *, keeps: bool = True):
+        assert keeps or len(layers) == 1, "side by side is a copy"
         self.layers = layers
+        self._keeps = keeps
         self.sizes = [layer.base_layer.out_features for layer in layers]
         self._weight: torch.Tensor | None = None
         self._bias: torch.Tensor | None = None
@@ -82,6 +86,9 @@ class FusedLinear:
         dtype = x.dtype
         if torch.is_autocast_enabled(x.device.type):
             dtype = torch.get_autocast_dtype(x.device.type)
+        if not self._keeps:
+            base = self.layers[0].base_layer
+            return base.weight.to(dtype), None if base.bias is None else base.bias.to(dtype)
         kept = self._weight
         if kept is None or kept.dtype != dtype or kept.device != x.device:
             bases = [layer.base_layer for layer in self.layers]

@@ -15,7 +15,8 @@ from addressvlm.model.fusedlora import fuse_adapters
 from addressvlm.model.pictures import picture_inputs
 from addressvlm.model.preprocessing import Preprocessing
 from addressvlm.training.attention import use_plain_attention
-from addressvlm.training.quicklayers import use_quick_layers
+from addressvlm.training.packing import kernel_is_right, packing
+from addressvlm.training.quicklayers import head_width_in_rows, use_quick_layers
 
 
 class AnswerLoss(nn.Module):
@@ -35,15 +36,24 @@ class AnswerLoss(nn.Module):
         *,
         bf16: bool,
         halve: bool | None = None,
+        pack: bool | None = None,
+        sharded: bool = False,
     ):
-        """`halve` keeps frozen weights in bfloat16; left out: on a GPU that computes in it."""
+        """`halve` keeps frozen weights in bfloat16; left out: on a GPU that computes in it.
+
+        `pack` puts chains one behind the other instead of padding them; left out: in bfloat16 on a GPU that
+        has a kernel for it.
+        `sharded` says that the weights will be sharded over processes.
+        """
         super().__init__()
-        if not torch.cuda.is_available():
-            use_plain_attention(model)
         use_quick_layers(model)
+        self.packs = _can_pack(model, bf16=bf16) if pack is None else pack
+        if self.packs or not torch.cuda.is_available():
+            use_plain_attention(model)  # for which Transformers makes no masks
         adapters = sum(isinstance(module, LoraLayer) for module in model.modules())
-        fused = 0 < adapters == fuse_adapters(model)
+        fused = 0 < adapters == fuse_adapters(model, sharded=sharded)
         self.model = model
+        self.sharded = sharded
         self.preprocessing = preprocessing
         self.halved = bf16 and fused and (torch.cuda.is_available() if halve is None else halve)
         self.bf16 = bf16 and not self.halved  # otherwise by autocast
@@ -78,24 +88,40 @@ class AnswerLoss(nn.Module):
         Chains need neither mask nor positions: padding lies on the right, where no earlier token looks.
         """
         base = self.base
-        targets = labels[:, 1:]
-        learned = targets != IGNORED
-        with torch.autocast(input_ids.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+        targets = functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
+        # Sharded weights are whole for a moment; autocast's cache would keep copies of all of them.
+        keeps = not self.sharded
+        with torch.autocast(
+            input_ids.device.type, dtype=torch.bfloat16, enabled=self.bf16, cache_enabled=keeps
+        ):
             structure = {"attention_mask": mask, "position_ids": position_ids, "use_cache": False}
             if has_known_tower(base):
                 seen = features
                 if seen is None:
                     assert pixels is not None, "a batch has pictures, or what a tower made of them"
                     seen = tower_features(base, self.preprocessing.normalise(pixels))
-                read = base.base_model.language_model(
-                    inputs_embeds=embedded(base, input_ids, projected(base, seen)), **structure
-                )
+                inputs = embedded(base, input_ids, projected(base, seen))
+                if self.packs and mask is None:
+                    together = packing(input_ids, labels, base.config.image_token_id)
+                    inputs, targets = together.packed(inputs), together.packed(targets)
+                    structure |= together.structure()
+                read = base.base_model.language_model(inputs_embeds=inputs, **structure)
             else:
                 assert pixels is not None, "features are those of known towers"
                 pictures = picture_inputs(base.config, self.preprocessing.normalise(pixels))
                 read = base.base_model(input_ids=input_ids, **pictures, **structure)
+            learned = targets != IGNORED
             hidden = read.last_hidden_state
-            logits = base.get_output_embeddings()(hidden[:, :-1][learned])  # (labels, vocabulary)
+            logits = base.get_output_embeddings()(hidden[learned])  # (labels, vocabulary)
         total = functional.cross_entropy(logits.float(), targets[learned], reduction="sum")
         count = learned.sum() if num_items_in_batch is None else num_items_in_batch
         return {"loss": total / count}
+
+
+def _can_pack(model: PreTrainedModel | PeftModel, *, bf16: bool) -> bool:
+    """Whether chains can be packed: the layers know rows, and so does this GPU."""
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    if not (bf16 and has_known_tower(base)):
+        return False
+    head_width = head_width_in_rows(base.base_model.language_model)
+    return head_width is not None and kernel_is_right(head_width)

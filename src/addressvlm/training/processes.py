@@ -17,6 +17,7 @@ from addressvlm.errors import UsageError
 from addressvlm.folders import Step, open_step
 
 T = TypeVar("T")
+_SHARDING = "ADDRESSVLM_FSDP"  # whether it was asked for
 
 
 def count() -> int:
@@ -41,7 +42,7 @@ def open_together(folder: Path, step: str, config: Mapping[str, Any]) -> Iterato
         with open_step(folder, step, config) as opened:
             yield opened
         return
-    _require_known_kind()
+    _take_over()
     state = PartialState(cpu=not torch.cuda.is_available())
     if state.is_main_process:
         with open_step(folder, step, config) as opened:
@@ -52,6 +53,11 @@ def open_together(folder: Path, step: str, config: Mapping[str, Any]) -> Iterato
         state.wait_for_everyone()
         yield Step(folder, dict(config))
         state.wait_for_everyone()
+
+
+def are_sharding() -> bool:
+    """Whether each process keeps a part of the weights only (FSDP; see `training/sharding.py`)."""
+    return count() > 1 and os.environ.get(_SHARDING) == "true"
 
 
 def first_before_others() -> Any:
@@ -75,10 +81,23 @@ def from_all(value: Any) -> list[Any]:
     return [value] if count() == 1 else list(gather_object([value]))
 
 
-def _require_known_kind() -> None:
-    """Data parallelism only: every process has the frozen weights, and adapters are small."""
-    for kind in ("FSDP", "DEEPSPEED"):
-        if os.environ.get(f"ACCELERATE_USE_{kind}", "").lower() == "true":
-            raise UsageError(
-                f"{kind} cannot be used; start the processes with `accelerate launch --multi_gpu`"
-            )
+def _take_over() -> None:
+    """Do here what accelerate was asked to do with the weights, and refuse what is not done here."""
+    if _is_set("ACCELERATE_USE_DEEPSPEED"):
+        raise UsageError(
+            "DeepSpeed cannot be used; start the processes by `accelerate launch --multi_gpu` or --use_fsdp"
+        )
+    if not _is_set("ACCELERATE_USE_FSDP"):
+        return
+    for option, instead in (
+        ("OFFLOAD_PARAMS", "use more processes"),
+        ("ACTIVATION_CHECKPOINTING", "set gradient_checkpointing"),
+    ):
+        if _is_set(f"FSDP_{option}"):
+            raise UsageError(f"--fsdp_{option.lower()} cannot be used; {instead} instead")
+    del os.environ["ACCELERATE_USE_FSDP"]
+    os.environ[_SHARDING] = "true"
+
+
+def _is_set(variable: str) -> bool:
+    return os.environ.get(variable, "").lower() == "true"

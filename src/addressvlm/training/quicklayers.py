@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from addressvlm.model.fusedlora import fused
+from addressvlm.training.packing import attended_in_rows
 
 _PHI3_ATTENTION, _PHI3_MLP, _PHI3_NORM = "Phi3Attention", "Phi3MLP", "Phi3RMSNorm"
 _VISION_ATTENTION, _VISION_MLP = ("CLIPAttention", "SiglipAttention"), ("CLIPMLP", "SiglipMLP")
@@ -34,6 +35,14 @@ def use_quick_layers(model: nn.Module) -> int:
             module.forward = MethodType(forward, module)
             replaced += 1
     return replaced
+
+
+def head_width_in_rows(language_model: Any) -> int | None:
+    """The width of the heads of a language model whose quick layers can keep within rows; else None."""
+    attentions: list[Any] = [getattr(layer, "self_attn", None) for layer in language_model.layers]
+    if all(getattr(one, "forward", None) == MethodType(_phi3_attention, one) for one in attentions):
+        return int(attentions[0].head_dim)
+    return None
 
 
 def _forward_of(module: Any) -> Any:
@@ -83,11 +92,19 @@ def _phi3_attention(
     hidden_states: torch.Tensor,
     position_embeddings: tuple[torch.Tensor, torch.Tensor],
     attention_mask: torch.Tensor | None,
+    cu_seq_lens_q: torch.Tensor | None = None,
+    max_length_q: int = 0,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     qkv = self.qkv_proj(hidden_states)
     cos, sin = position_embeddings
-    out = _attended(qkv, self.head_dim, self.scaling, attention_mask, cos, sin, True)
+    if cu_seq_lens_q is None:
+        out = _attended(qkv, self.head_dim, self.scaling, attention_mask, cos, sin, True)
+    else:  # one row of several, see `training/packing.py`
+        (of_row,) = _laid_out(qkv, self.head_dim, cos, sin).unbind(1)  # (3, heads, tokens, head_width)
+        query, key, value = of_row.transpose(1, 2).unbind(0)
+        out = attended_in_rows(query, key, value, cu_seq_lens_q, max_length_q, self.scaling)
+        out = out.reshape(*qkv.shape[:2], -1)
     return self.o_proj(out), None
 
 

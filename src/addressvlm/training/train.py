@@ -29,6 +29,7 @@ from addressvlm.training.loss import AnswerLoss
 from addressvlm.training.memory import require_memory
 from addressvlm.training.precision import computes_in_bf16, device
 from addressvlm.training.recompute import fit_into_memory
+from addressvlm.training.sharding import put_together, shard
 from addressvlm.training.shards import open_shards
 from addressvlm.training.stages import Stage
 from addressvlm.training.trainer import CHECKPOINTS, Collate, fit
@@ -62,17 +63,27 @@ def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str,
             rounds_drawn=stage.rounds_drawn,
             shards=open_shards(dataset, stage.name, backbone.preprocessing),
         )
-        loss = AnswerLoss(model, backbone.preprocessing, bf16=computes_in_bf16(stage)).to(device())
+        sharded = processes.are_sharding()
+        if sharded and stage.quantization != "none":
+            raise UsageError(
+                f"weights in {stage.quantization} cannot be sharded; start the processes with --multi_gpu"
+            )
+        loss = AnswerLoss(model, backbone.preprocessing, bf16=computes_in_bf16(stage), sharded=sharded)
+        if sharded:
+            shard(loss)
+        else:
+            loss.to(device())
         padded = partial(collate, pad_id=_padding(backbone))
         longest = partial(_longest, conversations, padded)
         if stage.gradient_checkpointing:
             backbone.model.gradient_checkpointing_enable({"use_reentrant": False})
-        elif torch.cuda.is_available():
+        elif torch.cuda.is_available() and not sharded:
             _recompute_what_must_be(loss, stage, longest(1))
-        require_memory(loss, stage, longest)
-        features = keep_features(loss, stage, conversations, out / FEATURES)
-        if features is not None:
-            conversations.use_features(features.of)
+        if not sharded:  # what a layer needs while it is whole cannot be counted so
+            require_memory(loss, stage, longest)
+            features = keep_features(loss, stage, conversations, out / FEATURES)
+            if features is not None:
+                conversations.use_features(features.of)
         return carry_out(step, stage, loss, conversations, backbone, model, padded, dataset=dataset)
 
 
@@ -113,6 +124,8 @@ def carry_out(
     """
     out = step.folder
     steps = fit(loss, stage, samples, out, collate=collate)
+    if processes.are_sharding():
+        put_together(loss)
     if not processes.is_first():
         processes.wait_for_others()
         summed: dict[str, Any] = read_json(out / SUMMARY)

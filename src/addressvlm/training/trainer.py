@@ -21,6 +21,7 @@ from typing import Any, cast
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.utils.data import Dataset
 from transformers import (
     PrinterCallback,
@@ -36,6 +37,7 @@ from addressvlm.model.checkpoints import PREFIX, checkpoints, newest_checkpoint,
 from addressvlm.training import processes
 from addressvlm.training.batches import Shuffled
 from addressvlm.training.log import append_log, cut_log
+from addressvlm.training.sharding import load_state, part, whole, whole_state
 from addressvlm.training.stages import Stage
 from addressvlm.work import say, track
 
@@ -43,7 +45,8 @@ Collate = Callable[[list[Any]], dict[str, Any]]
 
 CHECKPOINTS = "checkpoints"
 _WEIGHTS, _SUMS, _STATE = "weights.safetensors", "sums.json", "trainer_state.json"
-_NEEDED = (_WEIGHTS, _SUMS, _STATE, "optimizer.pt", "scheduler.pt")
+_OPTIMIZER, _SCHEDULER = "optimizer.pt", "scheduler.pt"
+_NEEDED = (_WEIGHTS, _SUMS, _STATE, _OPTIMIZER, _SCHEDULER)
 _KEPT = 2
 
 
@@ -129,6 +132,8 @@ class _RunTrainer(Trainer):  # type: ignore[misc]  # Transformers publishes no t
 
     def _clip_grad_norm(self, model: nn.Module) -> torch.Tensor:
         norm: torch.Tensor = super()._clip_grad_norm(model)
+        if isinstance(norm, DTensor):
+            norm = norm.full_tensor()
         self._require_finite("norm of the gradient", norm)
         return norm
 
@@ -146,10 +151,13 @@ class _RunTrainer(Trainer):  # type: ignore[misc]  # Transformers publishes no t
         sums = {"loss": self._tr_loss.item(), "logged_step": self._globalstep_last_logged}
         with writing(folder):
             of_all = processes.from_all((sums, self._dice()))
+        weights = {name: whole(weight) for name, weight in _trained(self.model).items()}
+        optimizer = whole_state(self.optimizer)
         if processes.is_first():
             with publish(folder) as staging:
-                save_file(_trained(self.model), staging / _WEIGHTS)
-                self._save_optimizer_and_scheduler(str(staging))
+                save_file(weights, staging / _WEIGHTS)
+                torch.save(optimizer, staging / _OPTIMIZER)
+                torch.save(self.lr_scheduler.state_dict(), staging / _SCHEDULER)
                 self.state.save_to_json(str(staging / _STATE))
                 (staging / _SUMS).write_text(json.dumps([sums for sums, _ in of_all]), "utf-8")
                 for name, dice in (dice for _, dice in of_all):
@@ -164,6 +172,15 @@ class _RunTrainer(Trainer):  # type: ignore[misc]  # Transformers publishes no t
             self._save_rng_state(folder)
             (file,) = Path(folder).iterdir()
             return file.name, file.read_bytes()
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            states = [
+                torch.load(Path(checkpoint) / name, map_location="cpu", weights_only=True)
+                for name in (_OPTIMIZER, _SCHEDULER)
+            ]
+            load_state(self.optimizer, states[0])
+            self.lr_scheduler.load_state_dict(states[1])
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         folder = Path(resume_from_checkpoint)
@@ -293,4 +310,4 @@ def _load_weights(module: nn.Module, checkpoint: Path) -> None:
             f"{checkpoint} does not fit this run ({strangers[0]}, …); remove it to start again"
         )
     for name, weight in trained.items():
-        weight.copy_(stored[name])
+        weight.copy_(part(stored[name], weight))
