@@ -108,8 +108,10 @@ class _Asker:
             **{self._called[name]: value for name, value in values.items() if self._called[name]},
         }
         try:
-            response = self._client.chat.completions.with_raw_response.create(
-                **request, extra_body=dict(self._endpoint.extra) or None
+            # Not `chat.completions.create`: it compares every message with its types, which takes as long as
+            # all else that the client does for a call.
+            text = self._client.post(
+                "/chat/completions", body={**request, **self._endpoint.extra}, cast_to=str
             )
         except openai.APITimeoutError:
             return NoAnswer(
@@ -119,7 +121,7 @@ class _Asker:
             return self._refused(error.response.status_code, error.response.text, error.response.headers)
         except openai.APIConnectionError as error:
             return NoAnswer("connection", self._unreached(error))
-        return _read(response.http_response.text, self._endpoint.url)
+        return _read(text, self._endpoint.url)
 
     def _refused(self, status: int, text: str, headers: Mapping[str, str]) -> NoAnswer | None:
         """What an answer with an error status means; raises where no further call can get past it."""
@@ -151,7 +153,7 @@ class _Asker:
         if "model" not in told.lower():
             return (
                 f"{self._endpoint.url}/chat/completions does not exist ({status}); "
-                "the address of an endpoint usually ends in /v1"
+                "check host, port and path, which usually ends in /v1"
             )
         known: list[str] = []
         with contextlib.suppress(self._openai.OpenAIError, ValueError, AttributeError):
@@ -186,7 +188,9 @@ def _read(text: str, url: str) -> Reply | NoAnswer:
     """The reply in a body that came with a good status."""
     if text.lstrip()[:1] == "<":
         return NoAnswer(
-            "web_page", f"{url} answers with a web page, not as an API; the address usually ends in /v1"
+            "web_page",
+            f"{url} answers with a web page, not as an API; check host, port and path, which usually ends in "
+            "/v1",
         )
     try:
         body = json.loads(text)
