@@ -89,22 +89,22 @@ class _Asker:
     def answer(self, ask: Ask) -> Reply | NoAnswer:
         """One call, whatever comes of it."""
         try:
-            content = _content(ask)
+            parts = content(ask)
         except OSError as error:
             return NoAnswer("picture", f"a picture cannot be read: {error.strerror or error}")
         for _ in self._called:  # a setting may be refused, and then another
-            reply = self._sent(ask, content)
+            reply = self._sent(ask, parts)
             if reply is not None:
                 return reply
         return NoAnswer("bad_request", f"{self._endpoint.url} refuses our settings")
 
-    def _sent(self, ask: Ask, content: list[dict[str, Any]]) -> Reply | NoAnswer | None:
+    def _sent(self, ask: Ask, parts: list[dict[str, Any]]) -> Reply | NoAnswer | None:
         """The outcome of one request; None if a setting was refused that the next one is without."""
         openai = self._openai
         values = {"max_tokens": ask.max_tokens, "temperature": ask.temperature, "seed": ask.seed}
         request: Any = {
             "model": self._endpoint.model,
-            "messages": [{"role": "user", "content": content}],
+            "messages": [{"role": "user", "content": parts}],
             **{self._called[name]: value for name, value in values.items() if self._called[name]},
         }
         try:
@@ -171,7 +171,7 @@ class _Asker:
         )
 
 
-def _content(ask: Ask) -> list[dict[str, Any]]:
+def content(ask: Ask) -> list[dict[str, Any]]:
     """Instructions, pictures as data, hint: the parts of one message in this order."""
     pictures = [base64.b64encode(image.read_bytes()).decode("ascii") for image in ask.images]
     return [
