@@ -193,7 +193,7 @@ def steps(inputs: Path, data: Path | None, port: int) -> list[Step]:
         Step("city build city.toml", _line("city", "build", town, "--workers", 1)),
         Step(
             "city build mini:5",
-            _line("city", "build", "mini:5", "--locations", 12, "--views", 2, "--workers", 1),
+            _line("city", "build", "mini:5", "--locations", 4, "--views", 2, "--workers", 1),
         ),
         Step(
             "city imagery",
