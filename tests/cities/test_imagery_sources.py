@@ -124,7 +124,7 @@ def test_holes_and_damaged_tiles_are_counted_and_told(
     assert (summary["tiles_missing"], summary["tiles_damaged"]) == (1, 1)
     assert 1 <= summary["maps_with_holes"] <= 2
     told = capsys.readouterr().err
-    assert f"1 tiles are missing (17/{MIDDLE.x}/{MIDDLE.y - 1}), 1 damaged" in told
+    assert f"tiles missing: 1 (17/{MIDDLE.x}/{MIDDLE.y - 1}), damaged: 1" in told
     assert f"tiles/17/{MIDDLE.x}/{MIDDLE.y}.png" not in contents(tmp_path / "out")
 
 

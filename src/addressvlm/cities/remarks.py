@@ -24,9 +24,9 @@ def remarks(
         yield f"districts overlap: {told}; who stands in both is in the smaller one; correct the file if not"
     if covered["holes"] or covered["streets_outside"] > _OUTSIDE:
         yield (
-            f"{covered['streets_outside']:g} % of the streets' length lies in no district, and there are "
-            f"{covered['holes']} holes between districts ({covered['holes_km2']:g} km²); complete the "
-            "districts, or raise `district_tolerance_m` for photos near their borders"
+            f"{covered['streets_outside']:g} % of the streets' length lies in no district; holes between "
+            f"districts: {covered['holes']} ({covered['holes_km2']:g} km²); complete the districts, or raise "
+            "`district_tolerance_m` for photos near their borders"
         )
     unnamed = streets.attrs.get("dropped", {}).get("without a name", 0)
     if unnamed > len(streets):
@@ -38,9 +38,9 @@ def remarks(
         missing = sorted({tile for one in around.values() for tile in one.missing})
         told = f" ({_some(['/'.join(map(str, tile)) for tile in missing])})" if missing else ""
         yield (
-            f"maps are grey in places: {counts['tiles_missing']} tiles are missing{told}, "
-            f"{counts['tiles_damaged']} damaged; {counts['maps_with_holes']} maps have holes; complete the "
-            "imagery and build into another folder"
+            f"maps are grey in places: tiles missing: {counts['tiles_missing']}{told}, damaged: "
+            f"{counts['tiles_damaged']}, maps with holes: {counts['maps_with_holes']}; complete the imagery "
+            "and build into another folder"
         )
 
 
