@@ -115,6 +115,23 @@ def open_step(folder: Path, step: str, config: Mapping[str, Any]) -> Iterator[St
     Leftovers of killed writes are removed.
     """
     wanted: dict[str, Any] = json.loads(json.dumps({"step": step, **config}))
+    with own_folder(folder):
+        if (folder / CONFIG).exists():
+            _require_same(folder, read_json(folder / CONFIG), wanted)
+        else:
+            strangers = [entry.name for entry in folder.iterdir() if entry.name != LOCK]
+            if strangers:
+                raise UsageError(f"{folder} holds other things ({strangers[0]!r}, …); choose an empty folder")
+            write_json(folder / CONFIG, wanted)
+        yield Step(folder, wanted)
+
+
+@contextmanager
+def own_folder(folder: Path) -> Iterator[None]:
+    """Be the only process that writes into `folder`, created if need be, until the block ends.
+
+    Leftovers of killed writes are removed.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(folder / LOCK, timeout=0)
@@ -128,14 +145,7 @@ def open_step(folder: Path, step: str, config: Mapping[str, Any]) -> Iterator[St
     try:
         for leftover in folder.rglob(".*.tmp"):
             leftover.unlink()
-        if (folder / CONFIG).exists():
-            _require_same(folder, read_json(folder / CONFIG), wanted)
-        else:
-            strangers = [entry.name for entry in folder.iterdir() if entry.name != LOCK]
-            if strangers:
-                raise UsageError(f"{folder} holds other things ({strangers[0]!r}, …); choose an empty folder")
-            write_json(folder / CONFIG, wanted)
-        yield Step(folder, wanted)
+        yield
     finally:
         lock.release()
 

@@ -248,7 +248,7 @@ def test_places_without_imagery_are_rejected(town: Path, write_city: WriteCity, 
 
 def test_a_folder_without_tiles_is_an_error(town: Path, write_city: WriteCity, tmp_path: Path) -> None:
     toml = write_city([row(0, 45.001)], 'satellite = "tiles/{z}/{x}/{y}.png"')
-    with pytest.raises(AddressVLMError, match=r"no tile that can be read at .*tiles/\{z\}"):
+    with pytest.raises(AddressVLMError, match=r"there is no tile at .*tiles/\{z\}.*check the folder"):
         build(toml, tmp_path / "out")
 
 
@@ -357,13 +357,50 @@ def test_spellings_of_one_street_are_joined_and_listed(
     assert listed == "name,spelling,pieces\nFirst Street,FIRST ST,1\nFirst Street,First St.,1\n"
 
 
-def test_districts_that_overlap_or_leave_holes_are_counted(
-    town: Path, write_city: WriteCity, tmp_path: Path
+def test_districts_that_overlap_are_counted_and_named(
+    town: Path, write_city: WriteCity, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ends = {"West": (8.99, 9.0005), "East": (9.0, 9.02)}
     write_features(town / "districts.geojson", [feature(n, "Polygon", ring(*e)) for n, e in ends.items()])
     summary = build(write_city([row(0, 45.001)]), tmp_path / "out")
     assert summary["district_coverage"]["overlapping"] == 1
+    assert "districts overlap: East and West; who stands in both" in capsys.readouterr().err
+
+
+def test_streets_in_no_district_are_told_with_the_way_out(
+    town: Path, write_city: WriteCity, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_features(town / "districts.geojson", [feature("West", "Polygon", ring(8.99, 9.0005))])
+    build(write_city([row(0, 45.001)]), tmp_path / "out")
+    told = capsys.readouterr().err
+    assert "50 % of the streets' length lies in no district" in told
+    assert "district_tolerance_m" in told
+
+
+def test_pieces_without_a_name_are_told_where_they_are_most(
+    town: Path, write_city: WriteCity, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [[9.0, 45.0], [9.0, 45.01]]
+    names = ("First Street", "", "")
+    write_features(town / "streets.geojson", [feature(name, "LineString", line) for name in names])
+    build(write_city([row(0, 45.001)]), tmp_path / "out")
+    assert "2 of 3 pieces of streets have no name" in capsys.readouterr().err
+
+
+def test_a_good_city_is_built_without_a_remark(
+    write_city: WriteCity, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build(write_city([row(0, 45.001)]), tmp_path / "out")
+    assert capsys.readouterr().err == ""
+
+
+def test_streets_of_another_place_are_told_by_where_they_lie(
+    town: Path, write_city: WriteCity, tmp_path: Path
+) -> None:
+    line = [[45.0, 9.0], [45.01, 9.0]]  # latitude first
+    write_features(town / "streets.geojson", [feature("First Street", "LineString", line)])
+    with pytest.raises(AddressVLMError, match=r"photos lie around \(45\..*the streets around \(9\..*swapped"):
+        build(write_city([row(0, 45.001)]), tmp_path / "out")
 
 
 def test_districts_may_be_points(town: Path, write_city: WriteCity, tmp_path: Path) -> None:

@@ -112,7 +112,9 @@ def test_the_attribution_of_a_file_travels_with_the_city(
     assert load_city(tmp_path / "out").attribution == "us, Sky View Ltd (imagery)"
 
 
-def test_holes_and_damaged_tiles_are_counted(town: Path, write_city: WriteCity, tmp_path: Path) -> None:
+def test_holes_and_damaged_tiles_are_counted_and_told(
+    town: Path, write_city: WriteCity, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     template = folder(town)
     (town / "sat" / "17" / str(MIDDLE.x) / f"{MIDDLE.y - 1}.png").unlink()
     (town / "sat" / "17" / str(MIDDLE.x) / f"{MIDDLE.y}.png").write_bytes(b"\x89PNG cut")
@@ -121,6 +123,8 @@ def test_holes_and_damaged_tiles_are_counted(town: Path, write_city: WriteCity, 
     )
     assert (summary["tiles_missing"], summary["tiles_damaged"]) == (1, 1)
     assert 1 <= summary["maps_with_holes"] <= 2
+    told = capsys.readouterr().err
+    assert f"tiles missing: 1 (17/{MIDDLE.x}/{MIDDLE.y - 1}), damaged: 1" in told
     assert f"tiles/17/{MIDDLE.x}/{MIDDLE.y}.png" not in contents(tmp_path / "out")
 
 
@@ -181,6 +185,16 @@ def test_tiles_that_were_not_passed_on_are_made_again(town: Path, city: Path) ->
     assert counts["made"] == counts["tiles"] > 0
     assert contents(city) == before
     assert remake_imagery(city)["there"] == counts["tiles"]
+
+
+def test_leftovers_of_a_killed_remake_are_removed(town: Path, city: Path) -> None:
+    before = contents(city)
+    for name in list(before):
+        if name.startswith("tiles/"):
+            path = city / name
+            path.replace(path.with_name(f".{path.name}.123.tmp"))
+    remake_imagery(city, str(town / "sat" / "{z}" / "{x}" / "{y}.png"))
+    assert contents(city) == before
 
 
 def test_the_same_tiles_may_come_from_another_file(town: Path, city: Path) -> None:

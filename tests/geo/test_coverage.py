@@ -2,7 +2,7 @@ import geopandas as gpd
 import pytest
 from shapely import Polygon, box
 
-from addressvlm.geo.coverage import coverage
+from addressvlm.geo.coverage import coverage, overlapping
 from addressvlm.geo.streets import street_map
 
 
@@ -20,8 +20,10 @@ def test_districts_that_meet_have_nothing_to_tell(
 def test_nested_and_overlapping_pairs_are_told_apart(streets: gpd.GeoDataFrame) -> None:
     borough, quarter = box(8.998, 44.999, 9.001, 45.004), box(8.999, 45.0, 9.0, 45.001)
     other = box(9.0005, 44.999, 9.003, 45.004)  # 39 m into the borough
-    found = coverage(street_map(streets, areas(Borough=borough, Quarter=quarter, Other=other)))
+    city = street_map(streets, areas(Borough=borough, Quarter=quarter, Other=other))
+    found = coverage(city)
     assert (found["nested"], found["overlapping"]) == (1, 1)
+    assert [set(pair) for pair in overlapping(city)] == [{"Borough", "Other"}]
 
 
 def test_a_hole_between_districts_is_counted_and_measured(streets: gpd.GeoDataFrame) -> None:

@@ -157,8 +157,9 @@ def test_an_empty_or_cut_file_is_an_error_that_names_it(
     write_osm(whole) if "osm" in suffix else write(suffix)(streets, tmp_path)
     broken = tmp_path / f"broken{suffix}"
     broken.write_bytes(whole.read_bytes()[: int(share * whole.stat().st_size)])
-    with pytest.raises(AddressVLMError, match=r"broken.* cannot be read"):
+    with pytest.raises(AddressVLMError, match=r"broken.* cannot be read") as caught:
         read_streets(broken)
+    assert "pbf" not in suffix or "get it again" in str(caught.value)
 
 
 def test_a_file_that_points_to_others_is_refused(tmp_path: Path) -> None:

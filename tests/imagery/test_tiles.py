@@ -122,6 +122,14 @@ def test_a_place_without_any_tile_is_an_error(tmp_path: Path):
         source.image(Frame(LatLon(40.44, -79.99), 300, 336))
 
 
+def test_tiles_that_are_all_no_pictures_are_told(tmp_path: Path):
+    source = XYZTiles(write_tiles(tmp_path, Frame(CENTRE, 300, 336), (18,)), "us")
+    for tile in source.tiles:
+        source.path(tile).write_text("<html>sign in")
+    with pytest.raises(AddressVLMError, match=r"none of the \d+ tiles at .* is a picture; get them again"):
+        _ = source.tile_px
+
+
 def test_much_finer_tiles_make_no_giant_mosaic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     frame = Frame(CENTRE, 500, 56)
     source = XYZTiles(write_tiles(tmp_path, frame, (19,), tile_px=64), "us")

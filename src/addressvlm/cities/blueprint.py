@@ -5,6 +5,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pandas as pd
 
 from addressvlm.cities.city import CITY, PHOTOS, About, read_about
 from addressvlm.errors import AddressVLMError, UsageError
-from addressvlm.folders import read_json, require_complete, sha256, write_atomically, write_json
+from addressvlm.folders import own_folder, read_json, require_complete, sha256, write_atomically, write_json
 from addressvlm.imagery.opening import image_of
 from addressvlm.imagery.stores import Imagery, check_imagery, is_web, open_store
 from addressvlm.imagery.tilegrid import Tile, TileStore
@@ -64,8 +65,10 @@ def remake_imagery(
     store = _store(blueprint, where, web)
     counts = dict.fromkeys(asdict(Remade(0)), 0)
     files: dict[str, str] = blueprint["tiles"]
-    for file, digest in track(files.items(), "tiles", len(files)):
-        counts[_remade(folder / file, digest, _tile(file, about.satellite), store, accept_changes)] += 1
+    # A folder that is only checked may be one that cannot be written.
+    with own_folder(folder) if store else nullcontext():
+        for file, digest in track(files.items(), "tiles", len(files)):
+            counts[_remade(folder / file, digest, _tile(file, about.satellite), store, accept_changes)] += 1
     remade = Remade(**{**counts, "tiles": len(files)})
     if remade.missing or (remade.different and not accept_changes):
         raise AddressVLMError(

@@ -29,6 +29,7 @@ from addressvlm.cities.duplicates import Picture, repeated
 from addressvlm.cities.labels import agreement, with_labels
 from addressvlm.cities.own import OwnSource
 from addressvlm.cities.pictures import NOTES, write_pictures
+from addressvlm.cities.remarks import remarks, where_things_lie
 from addressvlm.cities.source import Around, Source, Written
 from addressvlm.cities.tables import write_list, write_photos, write_places
 from addressvlm.errors import AddressVLMError, UsageError
@@ -37,7 +38,7 @@ from addressvlm.geo.coverage import coverage
 from addressvlm.geo.geocoding import reverse_geocode
 from addressvlm.geo.streets import StreetMap, joined_spellings, street_map
 from addressvlm.imagery.tilegrid import Tile
-from addressvlm.work import Workers
+from addressvlm.work import Workers, say
 
 _FILES = (CITY, PHOTOS, STREETS, DISTRICTS, SPELLINGS, TAKEN, REJECTED)
 
@@ -98,7 +99,10 @@ def _build(origin: Source, out: Path, workers: Workers) -> dict[str, Any]:
     taken, rejected = photos[photos["reason"] == ""], photos[photos["reason"] != ""]
     write_list(out / REJECTED, rejected, {"file": "source", "reason": "reason"})
     if taken.empty:
-        raise AddressVLMError(f"no photo is left of {len(photos)} ({_told(rejected)}); see {out / REJECTED}")
+        raise AddressVLMError(
+            f"no photo is left of {len(photos)} ({_told(rejected)}); see {out / REJECTED}"
+            f"{where_things_lie(city_map, photos)}"
+        )
     write_list(out / TAKEN, taken, {"photo": "photo", "file": "source"})
     write_about(origin.about, out / CITY)
     write_photos(out / PHOTOS, taken)
@@ -118,6 +122,13 @@ def _build(origin: Source, out: Path, workers: Workers) -> dict[str, Any]:
     write_list(
         out / SPELLINGS, pd.DataFrame(spellings, columns=columns), {column: column for column in columns}
     )
+    counts = {
+        "district_coverage": coverage(city_map),
+        "tiles": len(drawn),
+        **_holes(around or {}, taken, len(tiles) - len(drawn)),
+    }
+    for remark in remarks(city_map, streets, counts, around or {}):
+        say(remark)
     return {
         "name": origin.about.name,
         "photos": len(taken),
@@ -131,9 +142,7 @@ def _build(origin: Source, out: Path, workers: Workers) -> dict[str, Any]:
         "rejected": _counted(rejected),
         "left_out": {"streets": _dropped(streets), "districts": _dropped(districts)},
         "other_spellings": len(spellings),
-        "district_coverage": coverage(city_map),
-        "tiles": len(drawn),
-        **_holes(around or {}, taken, len(tiles) - len(drawn)),
+        **counts,
         "sha256": {
             **{name: sha256(out / name) for name in files},
             IMAGES: _digest(taken["file"].dropna(), written),

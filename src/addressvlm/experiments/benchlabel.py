@@ -3,36 +3,44 @@ costs.
 
 The server is `labelserver`, on loopback, in a process of its own. Two jobs label the same made-up samples:
 one is left alone and timed, the other is killed again and again, now the job itself, now one of its workers.
+What a job costs beside its calls is measured without faults, in turns with a client that only asks.
 """
 
 import contextlib
+import http.client
 import json
 import multiprocessing
 import os
 import random
 import signal
+import statistics
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
 from addressvlm.dataset.describing import alignment_question
 from addressvlm.dataset.files import grafted_file, save_picture
+from addressvlm.dataset.labeloptions import LabelOptions
+from addressvlm.dataset.labelprompts import prompts_of
 from addressvlm.dataset.labelworkers import GAZETTEER
 from addressvlm.dataset.options import DatasetOptions
 from addressvlm.dataset.tables import read_table, table_path, write_table
 from addressvlm.environment import environment
 from addressvlm.experiments.labelserver import Faults, main
 from addressvlm.experiments.results import publish
-from addressvlm.folders import CONFIG, SUMMARY, sha256, write_atomically, write_json
+from addressvlm.folders import CONFIG, SUMMARY, read_json, sha256, write_atomically, write_json
+from addressvlm.inference.endpoint import content
 from addressvlm.work import say
 
 _STREETS, _DISTRICTS = 40, 8
@@ -60,6 +68,10 @@ class LabelBench:
     """Mean time of an answer."""
     timeout_s: float = 1.5
     """When the client gives up."""
+    steady: int = 600
+    """Samples of a job without faults, and calls of the client that only asks."""
+    turns: int = 3
+    """How often these two take turns."""
     seed: int = 0
     """Of the faults and of the kills."""
 
@@ -74,12 +86,21 @@ def bench_labels(out: Path, bench: LabelBench) -> dict[str, Any]:
     with _server(bench) as port:
         say(f"the job that is killed {bench.kills} times")
         killed = _killed(dataset, out / "killed", bench, port)
+    say(f"jobs without faults and a client that only asks, {bench.turns} turns")
+    lanes = _steady(out, bench)
     same = sha256(table_path(out / "calm", "alignment")) == sha256(table_path(out / "killed", "alignment"))
-    return {**asdict(bench), "calm": calm, "killed": killed, "same_bytes": same, **environment()}
+    return {
+        **asdict(bench),
+        "calm": calm,
+        "killed": killed,
+        "lanes": lanes,
+        "same_bytes": same,
+        **environment(),
+    }
 
 
 def write_samples(folder: Path, number: int) -> None:
-    """A data set of `number` samples that share one grey picture, on streets that do not exist."""
+    """A data set of `number` samples that share one blurred picture, on streets that do not exist."""
     streets = [f"{place + 1} Street" for place in range(_STREETS)]
     districts = [f"District {chr(65 + place)}" for place in range(_DISTRICTS)]
     folder.mkdir(parents=True)
@@ -96,7 +117,8 @@ def write_samples(folder: Path, number: int) -> None:
         }
         for place in range(number)
     ]
-    save_picture(Image.new("RGB", (336, 336), "grey"), folder, grafted_file("shared"), "")
+    spots = np.random.default_rng(0).integers(0, 256, (42, 42, 3), np.uint8)
+    save_picture(Image.fromarray(spots).resize((336, 336)), folder, grafted_file("shared"), "")
     for name in ("train", "val", "test"):
         write_table(folder, name, [])
     write_table(folder, "alignment", rows)
@@ -155,6 +177,64 @@ def _killed(dataset: Path, out: Path, bench: LabelBench, port: int) -> dict[str,
         "workers_killed": workers_killed,
         "seconds": time.monotonic() - begun,
     }
+
+
+def _steady(out: Path, bench: LabelBench) -> dict[str, Any]:
+    """Seconds without faults, once all calls are in flight: of jobs, and of a client that only asks.
+
+    A job's first call is alone until it is answered (a refused key costs one call), so the first calls, two
+    for each that may be in flight, do not count.
+    """
+    calm = replace(bench, timeouts=0.0, rate_limits=0.0, garbage=0.0)
+    dataset = out / "steady"
+    write_samples(dataset, bench.steady)
+    body, skipped = _first_request(dataset), 2 * bench.concurrency
+    lanes: dict[str, list[float]] = {"asking_s": [], "job_s": [], "ideal_s": []}
+    for turn in range(bench.turns):
+        with _server(calm) as port:
+            context = multiprocessing.get_context("spawn")
+            only = context.Process(target=ask_only, args=(port, body, bench.steady, bench.concurrency))
+            only.start()
+            only.join()
+            log = _log(port)
+        lanes["asking_s"].append(log["last"] - log["begun"][skipped])
+        lanes["ideal_s"].append(log["busy_s"] / log["calls"] * (log["calls"] - skipped) / bench.concurrency)
+        with _server(calm) as port:
+            command = _command(dataset, out / f"steady-{turn}", bench, port)
+            subprocess.run(command, stdout=subprocess.DEVNULL, check=True)  # noqa: S603
+            log = _log(port)
+        lanes["job_s"].append(log["last"] - log["begun"][skipped])
+        assert log["calls"] == bench.steady, "no call is repeated where nothing fails"
+    middle = {name: statistics.median(seconds) for name, seconds in lanes.items()}
+    return {
+        **{name: [round(one, 3) for one in seconds] for name, seconds in lanes.items()},
+        "overhead": middle["job_s"] / middle["asking_s"] - 1,
+        "asking_overhead": middle["asking_s"] / middle["ideal_s"] - 1,
+    }
+
+
+def ask_only(port: int, body: bytes, calls: int, concurrency: int) -> None:
+    """Send one body again and again over `concurrency` connections, and read and forget what is answered."""
+    left = iter(range(calls))  # `next` of it is one step for all threads
+
+    def ask() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        for _ in left:
+            connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
+            connection.getresponse().read()
+
+    threads = [threading.Thread(target=ask) for _ in range(concurrency)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _first_request(dataset: Path) -> bytes:
+    """What a job would send about the first sample."""
+    prompts = prompts_of(read_json(dataset / SUMMARY), read_json(dataset / CONFIG), LabelOptions())
+    ask = prompts.ask(read_table(dataset, "alignment").slice(0, 1).to_pylist()[0], dataset, 0)
+    return json.dumps({"model": "parrot", "messages": [{"role": "user", "content": content(ask)}]}).encode()
 
 
 def _counted(
@@ -240,7 +320,8 @@ def _children(pid: int) -> list[int]:
 
 def bench_label_table(result: Mapping[str, Any]) -> str:
     """The figures as Markdown."""
-    calm, killed = result["calm"], result["killed"]
+    calm, killed, lanes = result["calm"], result["killed"], result["lanes"]
+    ideal, asking, job = (statistics.median(lanes[name]) for name in ("ideal_s", "asking_s", "job_s"))
     rows = [
         ("labels", calm["labels"], killed["labels"]),
         ("duplicates", calm["duplicates"], killed["duplicates"]),
@@ -265,10 +346,20 @@ def bench_label_table(result: Mapping[str, Any]) -> str:
             "|---|---|---|",
             *(f"| {name} | {one} | {other} |" for name, one, other in rows),
             "",
-            f"Left alone, the job took {calm['calling_s']:.1f} s from its first call to its last; with all "
-            f"calls always in flight the server would have taken {calm['ideal_s']:.1f} s: "
-            f"{100 * calm['overhead']:.1f} % more. Both tables of labels are "
-            f"{'the same bytes' if result['same_bytes'] else 'DIFFERENT'}.",
+            "Both tables of labels are "
+            f"{'the same bytes' if result['same_bytes'] else 'DIFFERENT'}. Left alone, the job took "
+            f"{calm['calling_s']:.1f} s from its first call to its last, the waits before failed calls are "
+            "repeated included; with all calls always in flight the server would have taken "
+            f"{calm['ideal_s']:.1f} s.",
+            "",
+            f"Without faults, {result['steady']} calls but for the first {2 * result['concurrency']}, "
+            f"medians of {result['turns']} turns:",
+            "",
+            "| | seconds | more |",
+            "|---|---|---|",
+            f"| mean service time / calls in flight | {ideal:.2f} | |",
+            f"| a client that only asks | {asking:.2f} | {100 * lanes['asking_overhead']:.1f} % |",
+            f"| the job | {job:.2f} | {100 * lanes['overhead']:.1f} % more than that client |",
             "",
         ]
     )

@@ -20,6 +20,8 @@ from typing import Any
 from addressvlm.dataset.describing import rule_based_describe
 
 _WEB_PAGE = "<!doctype html><title>502</title><p>Bad gateway"
+NOTED = 100
+_TOLD = ("calls", "outcomes", "busy_s", "first", "last", "begun")
 # Garbage of all sorts: pages of a proxy, torn bodies, other JSON, and texts that must not be learned.
 _GARBAGE = ("page", "torn", "other", "empty", "refusal", "told")
 
@@ -47,6 +49,8 @@ class Log:
     busy_s: float = 0.0
     first: float = 0.0
     last: float = 0.0
+    begun: list[float] = field(default_factory=list)
+    """When each of the first `NOTED` calls came."""
     headers: dict[str, str] = field(default_factory=dict)
     requests: list[dict[str, Any]] = field(default_factory=list)
     """The bodies of the first calls."""
@@ -164,6 +168,8 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             log.calls += 1
             log.first = log.first or begun
+            if len(log.begun) < NOTED:
+                log.begun.append(begun)
             log.headers = dict(self.headers)
             if len(log.requests) < 4:
                 log.requests.append(body)
@@ -187,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         with self.server.lock:
             log = vars(self.server.log)
-            told = json.dumps({key: log[key] for key in ("calls", "outcomes", "busy_s", "first", "last")})
+            told = json.dumps({key: log[key] for key in _TOLD})
         self._send(Answer("log", body=told))
 
     def _send(self, answer: Answer) -> None:

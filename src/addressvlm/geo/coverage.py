@@ -23,28 +23,35 @@ def coverage(city: StreetMap) -> dict[str, float | int]:
     plane = city.projection.crs
     areas: npt.NDArray[Any] = shapely.make_valid(city.districts.geometry.to_crs(plane).to_numpy())
     lines: npt.NDArray[Any] = city.streets.geometry.to_crs(plane).to_numpy()
-    nested, overlapping = _overlaps(areas)
+    _, _, nested = _overlaps(areas)
     whole = shapely.union_all(areas)
     holes = _holes(whole)
     outside_m = _outside_m(lines, areas)
     return {
-        "nested": nested,
-        "overlapping": overlapping,
+        "nested": int(nested.sum()),
+        "overlapping": int((~nested).sum()),
         "holes": len(holes),
         "holes_km2": round(float(holes.sum()) / 1e6, 3),
         "streets_outside": round(100 * outside_m / max(float(shapely.length(lines).sum()), 1e-9), 2),
     }
 
 
-def _overlaps(areas: npt.NDArray[Any]) -> tuple[int, int]:
-    """How many pairs lie in one another, and how many only partly."""
+def overlapping(city: StreetMap) -> list[tuple[str, str]]:
+    """The names of the pairs of districts that overlap without one being part of the other."""
+    areas = shapely.make_valid(city.districts.geometry.to_crs(city.projection.crs).to_numpy())
+    one, other, nested = _overlaps(areas)
+    names = city.districts["name"].to_numpy()
+    return list(zip(names[one[~nested]], names[other[~nested]], strict=True))
+
+
+def _overlaps(areas: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """The pairs that share ground, by their places, and whether one lies in the other."""
     one, other = shapely.STRtree(areas).query(areas, predicate="intersects")
     one, other = one[one < other], other[one < other]
     shared = shapely.area(shapely.intersection(areas[one], areas[other]))
     smaller = np.minimum(shapely.area(areas[one]), shapely.area(areas[other]))
     much = shared > _SLIVER_M2
-    nested = much & (shared >= _WITHIN * smaller)
-    return int(nested.sum()), int((much & ~nested).sum())
+    return one[much], other[much], (shared >= _WITHIN * smaller)[much]
 
 
 def _holes(whole: Any) -> npt.NDArray[np.float64]:

@@ -112,7 +112,8 @@ def _read(path: Path, osm_layer: str, osm_where: str, *, tables: bool = False) -
         return pyogrio.read_dataframe(path, layer=layer, **options)
     except (RuntimeError, pyarrow.ArrowException) as error:  # pyogrio has no common error of its own
         raise AddressVLMError(
-            f"{path} cannot be read as {driver}, it is cut or damaged: {_first(error)}"
+            f"{path} cannot be read as {driver}, it is cut or damaged ({_first(error).rstrip('.')}); "
+            "get it again, and compare its size or checksum with those of its source"
         ) from error
     except (OSError, ValueError) as error:
         raise AddressVLMError(f"{path} cannot be read as {driver}: {_first(error)}") from error
@@ -174,7 +175,8 @@ def _names(
                 return names
     raise AddressVLMError(
         f"no names in {path}: none of {', '.join(usual)} is a field with text; "
-        f"it has {_listed(fields.values())}; say which field holds the name"
+        f"it has {_listed(fields.values())}; say which field holds names with `streets_name_field` or "
+        "`districts_name_field`, or bring a file that has them"
     )
 
 

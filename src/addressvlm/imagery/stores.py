@@ -58,7 +58,9 @@ def open_store(imagery: Imagery) -> TileStore:
         return GeoTiffs(_files(where))
     tiles = XYZTiles(where)
     if not tiles.tiles:
-        raise AddressVLMError(f"there is no tile that can be read at {where}")
+        raise AddressVLMError(
+            f"there is no tile at {where}; check the folder, and the order of {{z}}, {{x}}, {{y}}"
+        )
     return tiles
 
 

@@ -95,7 +95,9 @@ class XYZTiles:
         images = (self._open(tile) for tile in sorted(self.tiles))
         first = next((image for image in images if image), None)
         if first is None:
-            raise AddressVLMError(f"there is no tile that can be read at {self.template}")
+            raise AddressVLMError(
+                f"none of the {len(self.tiles)} tiles at {self.template} is a picture; get them again"
+            )
         return first.width
 
     def image(self, frame: Frame) -> Image.Image:

@@ -89,27 +89,29 @@ class _Asker:
     def answer(self, ask: Ask) -> Reply | NoAnswer:
         """One call, whatever comes of it."""
         try:
-            content = _content(ask)
+            parts = content(ask)
         except OSError as error:
             return NoAnswer("picture", f"a picture cannot be read: {error.strerror or error}")
         for _ in self._called:  # a setting may be refused, and then another
-            reply = self._sent(ask, content)
+            reply = self._sent(ask, parts)
             if reply is not None:
                 return reply
         return NoAnswer("bad_request", f"{self._endpoint.url} refuses our settings")
 
-    def _sent(self, ask: Ask, content: list[dict[str, Any]]) -> Reply | NoAnswer | None:
+    def _sent(self, ask: Ask, parts: list[dict[str, Any]]) -> Reply | NoAnswer | None:
         """The outcome of one request; None if a setting was refused that the next one is without."""
         openai = self._openai
         values = {"max_tokens": ask.max_tokens, "temperature": ask.temperature, "seed": ask.seed}
         request: Any = {
             "model": self._endpoint.model,
-            "messages": [{"role": "user", "content": content}],
+            "messages": [{"role": "user", "content": parts}],
             **{self._called[name]: value for name, value in values.items() if self._called[name]},
         }
         try:
-            response = self._client.chat.completions.with_raw_response.create(
-                **request, extra_body=dict(self._endpoint.extra) or None
+            # Not `chat.completions.create`: it compares every message with its types, which takes as long as
+            # all else that the client does for a call.
+            text = self._client.post(
+                "/chat/completions", body={**request, **self._endpoint.extra}, cast_to=str
             )
         except openai.APITimeoutError:
             return NoAnswer(
@@ -119,7 +121,7 @@ class _Asker:
             return self._refused(error.response.status_code, error.response.text, error.response.headers)
         except openai.APIConnectionError as error:
             return NoAnswer("connection", self._unreached(error))
-        return _read(response.http_response.text, self._endpoint.url)
+        return _read(text, self._endpoint.url)
 
     def _refused(self, status: int, text: str, headers: Mapping[str, str]) -> NoAnswer | None:
         """What an answer with an error status means; raises where no further call can get past it."""
@@ -151,7 +153,7 @@ class _Asker:
         if "model" not in told.lower():
             return (
                 f"{self._endpoint.url}/chat/completions does not exist ({status}); "
-                "the address of an endpoint usually ends in /v1"
+                "check host, port and path, which usually ends in /v1"
             )
         known: list[str] = []
         with contextlib.suppress(self._openai.OpenAIError, ValueError, AttributeError):
@@ -169,7 +171,7 @@ class _Asker:
         )
 
 
-def _content(ask: Ask) -> list[dict[str, Any]]:
+def content(ask: Ask) -> list[dict[str, Any]]:
     """Instructions, pictures as data, hint: the parts of one message in this order."""
     pictures = [base64.b64encode(image.read_bytes()).decode("ascii") for image in ask.images]
     return [
@@ -186,7 +188,9 @@ def _read(text: str, url: str) -> Reply | NoAnswer:
     """The reply in a body that came with a good status."""
     if text.lstrip()[:1] == "<":
         return NoAnswer(
-            "web_page", f"{url} answers with a web page, not as an API; the address usually ends in /v1"
+            "web_page",
+            f"{url} answers with a web page, not as an API; check host, port and path, which usually ends in "
+            "/v1",
         )
     try:
         body = json.loads(text)

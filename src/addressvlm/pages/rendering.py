@@ -1,5 +1,6 @@
 """Templates of pages: every package has its own, all build on `page.html.j2` and `page.css` here."""
 
+import glob
 from pathlib import Path
 from typing import Any
 
@@ -21,5 +22,7 @@ def page_environment(package: str) -> jinja2.Environment:
 def write_page(path: Path, environment: jinja2.Environment, template: str, **values: Any) -> None:
     """Fill in a template and write the page, atomically."""
     html = environment.get_template(template).render(**values)
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # of a killed write
+        leftover.unlink(missing_ok=True)
     with write_atomically(path) as temporary:
         temporary.write_text(html, "utf-8")
