@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from addressvlm.cities.minicity.config import mini_city
+from addressvlm.dataset import scenery
 from addressvlm.dataset.options import SceneOptions
 from addressvlm.dataset.scenery import make_scenes
 from addressvlm.dataset.scenes import Scenes
@@ -38,9 +41,9 @@ PLAN = PretrainingPlan(
     scenes=FEW,
     exam=replace(FEW, first_seed=9, cities=1, locations=5, views=1),
     reading=replace(
-        READING, num_train_epochs=4, per_device_train_batch_size=8, save_steps=2, logging_steps=3
+        READING, num_train_epochs=3, per_device_train_batch_size=8, save_steps=2, logging_steps=3
     ),
-    seeing=replace(SEEING, num_train_epochs=20, save_steps=2, logging_steps=3),
+    seeing=replace(SEEING, num_train_epochs=7, save_steps=2, logging_steps=3),
     speaking=replace(SPEAKING, num_train_epochs=2, per_device_train_batch_size=8, save_steps=7),
     everything=replace(EVERYTHING, num_train_epochs=3, save_steps=7),
     examined=6,
@@ -59,6 +62,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("pretraining") / "whole"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(presets.PRESETS, "small", SMALL)
+        patch.setattr(scenery, "mini_city", partial(mini_city, size_m=450.0, streets=12))
         torch.set_num_threads(1)
         run_pretraining(out, workers=1, plan=PLAN)
     return out
