@@ -1,11 +1,14 @@
 """The whole road on a tiny mini city: photos, maps, questions, both stages, answers, report."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from addressvlm.cities.build import build_city
 from addressvlm.evaluation.metrics import METRICS
+from addressvlm.experiments import demo
 from addressvlm.experiments.demo import DemoPlan, run_demo
 from addressvlm.folders import read_json
 
@@ -25,8 +28,10 @@ TINY = replace(
 def walks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The same walk twice, with one and with two processes."""
     folders = [tmp_path_factory.mktemp("walk") for _ in range(2)]
-    for workers, folder in enumerate(folders, start=1):
-        run_demo(folder, workers=workers, plan=TINY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "build_city", partial(build_city, size_m=450.0, streets=12))
+        for workers, folder in enumerate(folders, start=1):
+            run_demo(folder, workers=workers, plan=TINY)
     return folders
 
 

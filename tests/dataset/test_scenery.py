@@ -1,23 +1,28 @@
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from addressvlm.cities.minicity.config import STANDARD
+from addressvlm.cities.minicity.config import STANDARD, mini_city
 from addressvlm.cities.minicity.names import Namer
+from addressvlm.dataset import scenery
 from addressvlm.dataset.attributes import attributes
 from addressvlm.dataset.options import SceneOptions
 from addressvlm.dataset.scenery import make_scenes, standard_names
 from addressvlm.dataset.scenes import Scenes
 
+SMALL_CITY = partial(mini_city, size_m=450.0, streets=12)
 FEW = SceneOptions(first_seed=7, cities=2, locations=12, views=2)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scenes") / "scenes"
-    make_scenes(FEW, folder, workers=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scenery, "mini_city", SMALL_CITY)
+        make_scenes(FEW, folder, workers=1)
     return folder
 
 
@@ -27,8 +32,8 @@ def scenes(folder: Path) -> Scenes:
 
 
 def test_every_view_is_a_scene_of_its_city_and_road(scenes: Scenes) -> None:
-    assert len(scenes) == 120  # every street has a location at least
-    assert sum(len(found) for roads in scenes.by_city for found in roads.values()) == 120
+    assert len(scenes) == 48  # two views of 12 places in each city
+    assert sum(len(found) for roads in scenes.by_city for found in roads.values()) == 48
     assert [next(iter(roads)).split("/")[0] for roads in scenes.by_city] == ["7", "8"]
 
 
@@ -53,9 +58,9 @@ def test_numbers_aside_no_root_of_a_standard_name_is_used() -> None:
 
 def test_the_photo_lies_on_its_map_and_not_under_itself(scenes: Scenes) -> None:
     spots = np.array([scenes.facts(i).at for i in range(len(scenes))])
-    assert ((spots >= 8) & (spots <= 104)).all()
-    assert not ((spots[:, 0] > 56) & (spots[:, 1] < 56)).any()
-    centred = (spots == 56).all(axis=1)
+    assert ((spots >= 8) & (spots <= 136)).all()
+    assert not ((spots[:, 0] > 72) & (spots[:, 1] < 72)).any()
+    centred = (spots == 72).all(axis=1)
     assert 0.2 < centred.mean() < 0.6
 
 
@@ -73,11 +78,11 @@ def test_map_without_names_differs_from_the_one_with_them_only_at_the_names(scen
 
 def test_grafted_scene_has_the_view_in_its_corner(scenes: Scenes) -> None:
     grafted = np.asarray(scenes.picture(0, "grafted"), int)
-    view = np.asarray(scenes.picture(0, "view").resize((56, 56)), int)
-    assert np.abs(grafted[:56, 56:] - view).mean() < 12
+    view = np.asarray(scenes.picture(0, "view").resize((72, 72)), int)
+    assert np.abs(grafted[:72, 72:] - view).mean() < 12
     stranger = np.asarray(scenes.picture(0, "grafted", view_of=40), int)
-    assert np.abs(stranger[:56, 56:] - view).mean() > 20
-    assert (stranger[56:] == grafted[56:]).all()
+    assert np.abs(stranger[:72, 72:] - view).mean() > 20
+    assert (stranger[72:] == grafted[72:]).all()
 
 
 def test_attributes_come_from_the_facts() -> None:
@@ -96,10 +101,11 @@ def test_attributes_come_from_the_facts() -> None:
 
 
 def test_scenes_are_the_same_bytes_again_and_only_missing_cities_are_made(
-    folder: Path, tmp_path: Path
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(scenery, "mini_city", SMALL_CITY)
     one = replace(FEW, first_seed=8, cities=1)
     make_scenes(one, tmp_path / "again", workers=1)
     name = "city-000000008.parquet"
     assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
-    assert make_scenes(FEW, folder) == {"cities": 2, "scenes": 120}
+    assert make_scenes(FEW, folder) == {"cities": 2, "scenes": 48}

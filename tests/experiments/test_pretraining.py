@@ -35,6 +35,7 @@ SMALL = replace(
     vision=Tower("clip", width=48, layers=1, heads=2, mlp=96),
     text=Tower("phi3", width=48, layers=1, heads=2, mlp=96),
 )
+SMALL_CITY = partial(mini_city, size_m=450.0, streets=12)
 FEW = SceneOptions(first_seed=7, cities=2, locations=60, views=1)
 PLAN = PretrainingPlan(
     preset="small",
@@ -62,7 +63,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("pretraining") / "whole"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(presets.PRESETS, "small", SMALL)
-        patch.setattr(scenery, "mini_city", partial(mini_city, size_m=450.0, streets=12))
+        patch.setattr(scenery, "mini_city", SMALL_CITY)
         torch.set_num_threads(1)
         run_pretraining(out, workers=1, plan=PLAN)
     return out
@@ -163,7 +164,8 @@ def test_the_owners_of_names_are_told_where_the_names_stand(made: Path) -> None:
     assert (Glimpses(scenes, build_backbone("small", seed=0), seed=0)[(0, 0)].owners == UNKNOWN).all()
 
 
-def test_scenes_of_another_size_are_refused(tmp_path: Path) -> None:
+def test_scenes_of_another_size_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scenery, "mini_city", SMALL_CITY)
     make_scenes(replace(FEW, cities=1, locations=1, views=1, image_px=56), tmp_path / "scenes", workers=1)
     with pytest.raises(UsageError, match="56 px, but random:small sees 144"):
         Glimpses(Scenes(tmp_path / "scenes"), build_backbone("small", seed=0), seed=0)

@@ -145,12 +145,13 @@ def _search(
         a, b = -1, -1
         a_m, b_m = np.inf, np.inf
         cell = row * columns + column
+        limit2 = radius_m * radius_m
         for entry in range(begins[cell], begins[cell + 1]):
             number = entries[entry]
-            exact = np.sqrt(_distance2(x[point], y[point], pieces[number]))
-            if exact > radius_m:
+            square = _distance2(x[point], y[point], pieces[number])
+            if square > limit2:
                 continue
-            metres = np.round(exact * 100.0) / 100.0
+            metres = np.round(np.sqrt(square) * 100.0) / 100.0
             street = streets[number]
             if street == a:
                 a_m = min(a_m, metres)
@@ -161,6 +162,8 @@ def _search(
                 b_m = min(b_m, metres)
             elif metres < b_m or (metres == b_m and street < b):
                 b, b_m = street, metres
+            if b_m < radius_m:  # farther than the second by more than rounding: of no interest
+                limit2 = min(limit2, (b_m + 0.01) ** 2)
         if a >= 0:
             first[point], first_m[point] = a, a_m
         if b >= 0:
