@@ -17,14 +17,14 @@ from addressvlm.training.reading import (
 
 def test_letters_are_asked_at_points_of_each_patch() -> None:
     cells = np.zeros((28, 28), np.uint8)
-    cells[14:21, 0:5] = 7  # the upper left corner of the patch below the first
+    cells[14:21, 0:5] = 7  # the upper half and the left third of the patch below the first
     cells[21:, 23:] = 9  # the lower right of the last
     letters = letters_of(cells, 14)
-    assert letters.shape == (4, 4)
-    assert letters[2].tolist() == [7, 0, 0, 0]
-    assert letters[3].tolist() == [0, 0, 0, 9]
+    assert letters.shape == (4, 6)
+    assert letters[2].tolist() == [7, 0, 0, 0, 0, 0]
+    assert letters[3].tolist() == [0, 0, 0, 0, 0, 9]
     assert not letters[:2].any()
-    assert LETTER_COLUMNS == 2
+    assert LETTER_COLUMNS == 3
 
 
 def test_a_token_begins_where_its_first_letter_stands() -> None:
@@ -69,7 +69,7 @@ def test_no_more_tokens_than_there_is_room_for() -> None:
 def test_patches_without_letters_are_not_asked_for_tokens() -> None:
     torch.manual_seed(0)
     losses = PageLosses(width=8, vocabulary=11)
-    features, letters = torch.randn(2, 4, 8), torch.zeros(2, 4, 4, dtype=torch.long)
+    features, letters = torch.randn(2, 4, 8), torch.zeros(2, 4, 6, dtype=torch.long)
     tokens = torch.full((2, 4, TOKENS), UNKNOWN)
     assert losses(features, letters, tokens)["tokens"].item() == 0
     tokens[1, 2] = 5

@@ -24,7 +24,7 @@ from addressvlm.training.attention import use_plain_attention
 from addressvlm.training.batches import Key
 from addressvlm.training.quicklayers import use_quick_layers
 
-LETTER_ROWS, LETTER_COLUMNS = 2, 2  # points of a patch at which its letters are asked
+LETTER_ROWS, LETTER_COLUMNS = 2, 3  # points of a patch at which its letters are asked
 TOKENS = 3  # tokens that can begin in one patch
 UNKNOWN = -100
 
