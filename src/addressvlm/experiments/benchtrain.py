@@ -33,6 +33,7 @@ from addressvlm.model.template import BOS, IMAGE
 from addressvlm.model.tokenizer import mini_tokenizer
 from addressvlm.training.batches import Sample, collate
 from addressvlm.training.loss import AnswerLoss
+from addressvlm.training.precision import has_bf16
 from addressvlm.work import keep_freed_memory, say
 
 FULL = PRESETS["llava-phi3-mini"]
@@ -58,7 +59,7 @@ class TrainBenchPlan:
     warmup: int = 2
     steps: int = 4
     turns: int = 3
-    precisions: tuple[str, ...] = ("fp32", "bf16")
+    precisions: tuple[str, ...] = ("fp32", "bf16")  # bf16 where the machine has it
     agreement: int = 2  # conversations of which loss and gradients are compared
     loaded: int = 128  # pictures of which a loader makes batches
 
@@ -74,6 +75,8 @@ def bench_training(
 ) -> dict[str, Any]:
     """Measure all lanes, or those whose name begins with one of `chosen`; returns all figures."""
     plan = plan or TrainBenchPlan()
+    if not has_bf16():
+        plan = replace(plan, precisions=tuple(one for one in plan.precisions if one != "bf16"))
     keep_freed_memory()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     backbone = full_backbone(device) if plan.size == "full" else build_backbone("mini", seed=0)
