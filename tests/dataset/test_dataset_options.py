@@ -34,7 +34,7 @@ def test_a_value_that_makes_no_sense_is_named_with_its_field(field: str, value: 
 
 def test_names_are_written_larger_on_larger_maps() -> None:
     assert DatasetOptions(image_px=336).label_px == 12
-    assert DatasetOptions(image_px=112).label_px == 8
+    assert DatasetOptions(image_px=144).label_px == 10
     assert DatasetOptions(font_px=20).label_px == 20
 
 

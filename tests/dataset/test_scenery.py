@@ -58,9 +58,9 @@ def test_numbers_aside_no_root_of_a_standard_name_is_used() -> None:
 
 def test_the_photo_lies_on_its_map_and_not_under_itself(scenes: Scenes) -> None:
     spots = np.array([scenes.facts(i).at for i in range(len(scenes))])
-    assert ((spots >= 8) & (spots <= 104)).all()
-    assert not ((spots[:, 0] > 56) & (spots[:, 1] < 56)).any()
-    centred = (spots == 56).all(axis=1)
+    assert ((spots >= 8) & (spots <= 136)).all()
+    assert not ((spots[:, 0] > 72) & (spots[:, 1] < 72)).any()
+    centred = (spots == 72).all(axis=1)
     assert 0.2 < centred.mean() < 0.6
 
 
@@ -78,11 +78,11 @@ def test_map_without_names_differs_from_the_one_with_them_only_at_the_names(scen
 
 def test_grafted_scene_has_the_view_in_its_corner(scenes: Scenes) -> None:
     grafted = np.asarray(scenes.picture(0, "grafted"), int)
-    view = np.asarray(scenes.picture(0, "view").resize((56, 56)), int)
-    assert np.abs(grafted[:56, 56:] - view).mean() < 12
+    view = np.asarray(scenes.picture(0, "view").resize((72, 72)), int)
+    assert np.abs(grafted[:72, 72:] - view).mean() < 12
     stranger = np.asarray(scenes.picture(0, "grafted", view_of=40), int)
-    assert np.abs(stranger[:56, 56:] - view).mean() > 20
-    assert (stranger[56:] == grafted[56:]).all()
+    assert np.abs(stranger[:72, 72:] - view).mean() > 20
+    assert (stranger[72:] == grafted[72:]).all()
 
 
 def test_attributes_come_from_the_facts() -> None:

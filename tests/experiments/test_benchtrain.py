@@ -31,7 +31,7 @@ def test_lanes_are_timed_and_loss_and_gradients_agree(tmp_path: Path) -> None:
         assert lanes["TRL SFTTrainer, its defaults"]["wrong"] == "trl is not installed"
     assert result["agreement"]["loss"] < 1e-5
     assert result["agreement"]["gradients"] < 1e-5
-    assert {one["size_px"] for one in result["loader"].values()} == {112, 336}
+    assert {one["size_px"] for one in result["loader"].values()} == {144, 336}
     publish_bench_training(result, tmp_path, "a test")
     assert read_json(tmp_path / "bench-train.json")["made"]["command"] == "a test"
     assert "| ours | fp32 |" in (tmp_path / "bench-train.md").read_text("utf-8")
@@ -49,15 +49,15 @@ def test_lanes_that_fail_or_are_missing_have_a_row(monkeypatch: pytest.MonkeyPat
 
 
 def test_arithmetic_is_counted_by_hand() -> None:
-    """The mini model on 64 picture tokens and 36 others, without adapters' share, 10 labels."""
+    """The mini model on 144 picture tokens and 36 others, without adapters' share, 10 labels."""
     model = build_backbone("mini", seed=0).model
-    vision, language = 4 * 192**2 + 2 * 192 * 576, 4 * 128**2 + 3 * 128 * 384
-    linears = 4 * (6 * 65 * vision + 3 * 100 * language)
-    attention = 3.5 * 4 * (6 * 65 * 65 * 192 + 3 * 100 * 50 * 128)
-    projector, head = 6 * 64 * (192 * 128 + 128**2), 4 * 10 * 128 * model.config.text_config.vocab_size
-    ends_vision, ends_language = 4 * 384 + 2 * 768, 512 + 256 + 896 + 512
-    adapters = 6 * 2 * (6 * 65 * ends_vision + 3 * 100 * ends_language)
-    found = training_flops(model, tokens=100, labels=10, rank=2)
+    vision, language = 4 * 128**2 + 2 * 128 * 384, 4 * 128**2 + 3 * 128 * 384
+    linears = 4 * (6 * 145 * vision + 3 * 180 * language)
+    attention = 3.5 * 4 * (6 * 145 * 145 * 128 + 3 * 180 * 90 * 128)
+    projector, head = 6 * 144 * (128 * 128 + 128**2), 4 * 10 * 128 * model.config.text_config.vocab_size
+    ends_vision, ends_language = 4 * 256 + 2 * 512, 512 + 256 + 896 + 512
+    adapters = 6 * 2 * (6 * 145 * ends_vision + 3 * 180 * ends_language)
+    found = training_flops(model, tokens=180, labels=10, rank=2)
     assert found == pytest.approx(linears + attention + projector + head + adapters)
 
 

@@ -133,7 +133,7 @@ def test_a_glimpse_holds_two_places_of_each_road(made: Path) -> None:
     roads, counts = np.unique(glimpse.roads, return_counts=True)
     assert len(roads) >= 2
     assert set(counts) == {2}
-    assert glimpse.maps.shape == (len(glimpse.roads), 3, 112, 112)
+    assert glimpse.maps.shape == (len(glimpse.roads), 3, 144, 144)
     pages = (glimpse.letters != UNKNOWN).all(axis=(1, 2))
     assert 0 < pages.sum() < len(pages)
     assert (glimpse.places[pages] == UNKNOWN).all()
@@ -152,7 +152,7 @@ def test_the_owners_of_names_are_told_where_the_names_stand(made: Path) -> None:
         for index, owners in zip(indices, glimpse.owners, strict=True):
             facts = scenes.facts(index)
             for patch in np.flatnonzero(owners != UNKNOWN):
-                x, y = 14 * (patch % 8) + 7, 14 * (patch // 8) + 7
+                x, y = 12 * (patch % 12) + 6, 12 * (patch // 12) + 6
                 near = [
                     name.name == facts.street
                     for name in facts.names
@@ -167,6 +167,6 @@ def test_the_owners_of_names_are_told_where_the_names_stand(made: Path) -> None:
 def test_scenes_of_another_size_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scenery, "mini_city", SMALL_CITY)
     make_scenes(replace(FEW, cities=1, locations=1, views=1, image_px=56), tmp_path / "scenes", workers=1)
-    with pytest.raises(UsageError, match="56 px, but random:small sees 112"):
+    with pytest.raises(UsageError, match="56 px, but random:small sees 144"):
         Glimpses(Scenes(tmp_path / "scenes"), build_backbone("small", seed=0), seed=0)
     assert json.loads((tmp_path / "scenes" / "summary.json").read_text())["cities"] == 1

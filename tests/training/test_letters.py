@@ -6,7 +6,7 @@ from addressvlm.dataset.scenes import Name
 from addressvlm.model.tokenizer import mini_tokenizer
 from addressvlm.training.reading import (
     LETTER_COLUMNS,
-    TOKENS,
+    SLOTS,
     UNKNOWN,
     PageLosses,
     letters_of,
@@ -17,14 +17,14 @@ from addressvlm.training.reading import (
 
 def test_letters_are_asked_at_points_of_each_patch() -> None:
     cells = np.zeros((28, 28), np.uint8)
-    cells[14:21, 0:5] = 7  # the upper half and the left third of the patch below the first
+    cells[14:21, 0:5] = 7  # the upper left corner of the patch below the first
     cells[21:, 23:] = 9  # the lower right of the last
     letters = letters_of(cells, 14)
-    assert letters.shape == (4, 6)
-    assert letters[2].tolist() == [7, 0, 0, 0, 0, 0]
-    assert letters[3].tolist() == [0, 0, 0, 0, 0, 9]
+    assert letters.shape == (4, 4)
+    assert letters[2].tolist() == [7, 0, 0, 0]
+    assert letters[3].tolist() == [0, 0, 0, 9]
     assert not letters[:2].any()
-    assert LETTER_COLUMNS == 3
+    assert LETTER_COLUMNS == 2
 
 
 def test_a_token_begins_where_its_first_letter_stands() -> None:
@@ -39,12 +39,15 @@ def test_a_token_begins_where_its_first_letter_stands() -> None:
         "".join(
             tokenizer.convert_ids_to_tokens([token])[0] for token in row if token != tokenizer.pad_token_id
         )
-        for row in tokens
+        for row in tokens[:, 1:]
     ]
     whole = "".join(read)
     assert whole == "ĠCranhurstĠPlace"
     assert read[4] == "ĠPlace"  # begins in the first patch of the second row, wherever its space is
     assert read[0].startswith("ĠC")
+    before = tokenizer.convert_ids_to_tokens(tokens[4, :1].tolist())[0]
+    assert "ĠCranhurst".endswith(before)
+    assert tokens[0, 0] == tokenizer.pad_token_id
 
 
 def test_a_rolled_page_has_its_words_elsewhere() -> None:
@@ -62,19 +65,19 @@ def test_a_rolled_page_has_its_words_elsewhere() -> None:
 def test_no_more_tokens_than_there_is_room_for() -> None:
     tokenizer = mini_tokenizer()
     tokens = tokens_of([Name("xqzjk", (0, 0, 14, 14), 0.0, ((5.0, 5.0),) * 5)], tokenizer, 14, 1)
-    assert tokens.shape == (1, TOKENS)
-    assert tokenizer.pad_token_id not in tokens
+    assert tokens.shape == (1, SLOTS)
+    assert tokenizer.pad_token_id not in tokens[:, 1:]
 
 
 def test_patches_without_letters_are_not_asked_for_tokens() -> None:
     torch.manual_seed(0)
     losses = PageLosses(width=8, vocabulary=11)
-    features, letters = torch.randn(2, 4, 8), torch.zeros(2, 4, 6, dtype=torch.long)
-    tokens = torch.full((2, 4, TOKENS), UNKNOWN)
+    features, letters = torch.randn(2, 4, 8), torch.zeros(2, 4, 4, dtype=torch.long)
+    tokens = torch.full((2, 4, SLOTS), UNKNOWN)
     assert losses(features, letters, tokens)["tokens"].item() == 0
     tokens[1, 2] = 5
     logits = losses.vocabulary(
-        torch.nn.functional.gelu(losses.tokens(features[1, 2]).unflatten(-1, (TOKENS, -1)))
+        torch.nn.functional.gelu(losses.tokens(features[1, 2]).unflatten(-1, (SLOTS, -1)))
     )
     expected = -logits.log_softmax(-1)[:, 5].mean()
     assert losses(features, letters, tokens)["tokens"].item() == pytest.approx(expected.item(), rel=1e-5)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from addressvlm.training.glimpses import Glimpse, collate
-from addressvlm.training.reading import TOKENS, UNKNOWN
+from addressvlm.training.reading import SLOTS, UNKNOWN
 from addressvlm.training.seeing import contrast, contrast_with
 
 
@@ -38,8 +38,8 @@ def glimpse(road: int) -> Glimpse:
         quarters=np.array([0, 0]),
         attributes=np.zeros((2, 5), np.float32),
         surfaces=np.zeros((2, 1, 4), np.int64),
-        letters=np.full((2, 1, 6), UNKNOWN),
-        tokens=np.full((2, 1, TOKENS), UNKNOWN),
+        letters=np.full((2, 1, 4), UNKNOWN),
+        tokens=np.full((2, 1, SLOTS), UNKNOWN),
         places=np.array([UNKNOWN, 0]),
         spots=np.array([0, UNKNOWN]),
         owners=np.array([[UNKNOWN], [1]]),

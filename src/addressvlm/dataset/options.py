@@ -10,6 +10,7 @@ SplitBy = Literal["location", "block", "time", "cluster", "given"]
 NameStyle = Literal["auto", "along", "level"]
 Control = Literal["none", "unnamed", "blank", "elsewhere", "view", "shuffled"]
 
+SMALLEST_PX = 10.0  # no street name is written smaller: the mini models could not read it
 _SMALL_PX = 200
 
 
@@ -91,7 +92,7 @@ class DatasetOptions:
     @property
     def label_px(self) -> float:
         """Height of the street names in the picture that a model sees, in pixels."""
-        return self.font_px or max(8.0, self.image_px / 28)
+        return self.font_px or max(SMALLEST_PX, self.image_px / 28)
 
     @property
     def names_level(self) -> bool:
@@ -107,15 +108,15 @@ class SceneOptions:
 
     first_seed: int = 2000
     """The cities are mini:SEED from here on."""
-    cities: int = 120
+    cities: int = 24
     """How many of them."""
     locations: int = 100
     """Places of a city."""
     views: int = 4
     """Street views of a place."""
-    image_px: int = 112
+    image_px: int = 144
     """Side of views and maps."""
-    label_px: float = 8.0
+    label_px: float = SMALLEST_PX
     """Height of the street names."""
     delta: float = 0.5
     """Side of the photo that will be grafted, over the side of the map."""

@@ -27,7 +27,7 @@ from addressvlm.training.batches import Conversations, collate
 from addressvlm.training.shards import Shards, cut_shards, decoded, open_shards
 
 STAGE = "localization"
-MODELS = ("mini", "llava-phi3-mini")  # pictures of 112 and of 336 px
+MODELS = ("mini", "llava-phi3-mini")  # pictures of 144 and of 336 px
 
 
 def reading_rates(dataset: Path, preprocessing: Preprocessing, *, rounds: int) -> dict[str, Any]:

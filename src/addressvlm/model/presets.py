@@ -116,21 +116,22 @@ def _sizes(tower: Tower) -> dict[str, int]:
     }
 
 
-# A conversation has three to four times as many text tokens as picture tokens, so on a CPU the language model
-# takes most of the time, while the pictures are the hard part: a larger tower over a smaller language model.
+# The pictures are the hard part: a deeper tower over a small language model. Its patches are as small as a
+# letter or two of a street name (10 px high): a linear layer must tell what is in a patch wherever it lies
+# there, and of two letters it learns that from half as many pages as of five (docs/experiment-log.md).
 PRESETS = {
     "mini": Preset(
-        vision=Tower("clip", width=192, layers=6, heads=3, mlp=576),
+        vision=Tower("clip", width=128, layers=6, heads=2, mlp=384),
         text=Tower("phi3", width=128, layers=3, heads=2, mlp=384),
-        image_px=112,
-        patch_px=14,
+        image_px=144,
+        patch_px=12,
         vision_feature_layer=-1,
     ),
     "mini-siglip": Preset(
-        vision=Tower("siglip", width=192, layers=6, heads=3, mlp=576),
+        vision=Tower("siglip", width=128, layers=6, heads=2, mlp=384),
         text=Tower("qwen2", width=128, layers=3, heads=2, mlp=384),
-        image_px=112,
-        patch_px=14,
+        image_px=144,
+        patch_px=12,
         vision_feature_layer=-1,
     ),
     # The paper's: CLIP ViT-L/14 at 336 px, two linear layers, Phi-3-mini-4k.

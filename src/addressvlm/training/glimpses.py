@@ -19,7 +19,7 @@ from addressvlm.training.batches import Key
 from addressvlm.training.reading import (
     LETTER_COLUMNS,
     LETTER_ROWS,
-    TOKENS,
+    SLOTS,
     UNKNOWN,
     Page,
     Pages,
@@ -51,7 +51,7 @@ class _Seen:
 class Glimpse:
     """Scenes of one city: two of each of some roads. n scenes, p patches a picture.
 
-    `letters` (n, p, rows·columns), `tokens` (n, p, TOKENS), `places` (n) and `owners` (n, p) are UNKNOWN
+    `letters` (n, p, rows·columns), `tokens` (n, p, SLOTS), `places` (n) and `owners` (n, p) are UNKNOWN
     where nothing is asked; `spots` (n) is the patch of the place on a map without photo, or UNKNOWN; `owners`
     is 1 on the name of the photo's street and 0 on other names; `surfaces` (n, p, SURFACE_POINTS²) are those
     of the views; `attributes` (n, attributes) is 0 or 1.
@@ -149,7 +149,7 @@ class Glimpses(Dataset[Glimpse]):
 
     def _map(self, index: int, facts: SceneFacts, dice: np.random.Generator) -> _Seen:
         picture = self._scenes.picture(index, "grafted")
-        letters, tokens = self._unknown(LETTER_ROWS * LETTER_COLUMNS), self._unknown(TOKENS)
+        letters, tokens = self._unknown(LETTER_ROWS * LETTER_COLUMNS), self._unknown(SLOTS)
         # In the middle there is nothing to find.
         centred = facts.is_centred(picture.width)
         place = UNKNOWN if centred else self._spot(facts)

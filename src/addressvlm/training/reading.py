@@ -2,12 +2,13 @@
 
 Each point of each patch has its own label, the letter that lies there, so a page teaches something wherever
 its words stand; a single answer for a whole picture teaches nothing for hours. Each patch also tells the
-tokens that begin in it: what the language model will copy. Reading comes first and alone: together with
-everything else that a tower learns it takes ten times as long. The heads are thrown away.
+tokens that begin in it and the one before them: what the language model will copy, and what it will find it
+by. Reading comes first and alone: together with everything else that a tower learns it takes ten times as
+long. The heads are thrown away.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,14 +25,17 @@ from addressvlm.training.attention import use_plain_attention
 from addressvlm.training.batches import Key
 from addressvlm.training.quicklayers import use_quick_layers
 
-LETTER_ROWS, LETTER_COLUMNS = 2, 3  # points of a patch at which its letters are asked
+LETTER_ROWS, LETTER_COLUMNS = 2, 2  # points of a patch at which its letters are asked
 TOKENS = 3  # tokens that can begin in one patch
+SLOTS = 1 + TOKENS  # the token before the first of them, and they
+GUESTS = 3  # other pages whose words are put on a page where it has room, in the reading stage
 UNKNOWN = -100
 
 Roll = tuple[int, int]  # how far a picture was rolled around its edges, down and across, in pixels
 
 _NO_LETTER_WEIGHT = 0.1  # most points have none
 _PATCHES_AT_ONCE = 256  # patches of a batch that are asked for their tokens: the vocabulary is wide
+_TRIES = 6  # places that a guest's word tries
 _DEPTH = 96  # width in which tokens are told
 
 
@@ -39,8 +43,8 @@ _DEPTH = 96  # width in which tokens are told
 class Page:
     """A page as the tower sees it, (3, size, size), and what lies on each of its patches.
 
-    `letters` (patches, points) is 0 for none; `tokens` (patches, TOKENS) are those that begin there, filled
-    up with the padding token, or UNKNOWN where a patch has no letters.
+    `letters` (patches, points) is 0 for none; `tokens` (patches, SLOTS) are those of `tokens_of`, or UNKNOWN
+    where a patch has no letters.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -51,12 +55,15 @@ class Page:
 class Pages(Dataset[Page]):
     """The page of every scene, once an epoch, each time rolled otherwise. Keys are (epoch, index).
 
-    A page rolled around its edges has other letters on its patches: one page is as good as many.
+    A page rolled around its edges has other letters on its patches: one page is as good as many. With
+    `guests`, the words of as many other pages stand on it, too, where there is room: what is paid for is
+    patches, so they should be full.
     Raises UsageError where the scenes have another size than the backbone's pictures.
     """
 
-    def __init__(self, scenes: Scenes, backbone: Backbone, *, seed: int):
+    def __init__(self, scenes: Scenes, backbone: Backbone, *, seed: int, guests: int = 0):
         self._seed = seed
+        self._guests = guests
         self._scenes = scenes
         self._backbone = backbone
         self._patch_px = int(backbone.model.config.vision_config.patch_size)
@@ -70,7 +77,11 @@ class Pages(Dataset[Page]):
         return len(self._scenes)
 
     def __getitem__(self, key: Key) -> Page:
-        return self.page(key[1], self.roll(np.random.default_rng((self._seed, *key))))
+        dice = np.random.default_rng((self._seed, *key))
+        sheet = self._sheet(key[1])
+        for guest in dice.integers(0, len(self), self._guests).tolist():
+            sheet.take_in(self._sheet(guest), dice)
+        return self._as_seen(sheet, self.roll(dice))
 
     def roll(self, dice: np.random.Generator) -> Roll:
         """How far to roll a page: any number of pixels."""
@@ -79,15 +90,49 @@ class Pages(Dataset[Page]):
 
     def page(self, scene: int, roll: Roll = (0, 0)) -> Page:
         """The page of a scene, rolled."""
+        return self._as_seen(self._sheet(scene), roll)
+
+    def _sheet(self, scene: int) -> "_Sheet":
         pixels = self._backbone.preprocessing.pixels(self._scenes.picture(scene, "page"))
-        pixels = np.roll(pixels, roll, axis=(1, 2))
-        letters = letters_of(np.roll(self._scenes.letters(scene), roll, axis=(0, 1)), self._patch_px)
+        return _Sheet(pixels, self._scenes.letters(scene), list(self._scenes.facts(scene).page))
+
+    def _as_seen(self, sheet: "_Sheet", roll: Roll) -> Page:
+        pixels = np.roll(sheet.pixels, roll, axis=(1, 2))
+        letters = letters_of(np.roll(sheet.letters, roll, axis=(0, 1)), self._patch_px)
         side = pixels.shape[-1] // self._patch_px
-        tokens = tokens_of(
-            self._scenes.facts(scene).page, self._backbone.tokenizer, self._patch_px, side, roll
-        )
+        tokens = tokens_of(sheet.words, self._backbone.tokenizer, self._patch_px, side, roll)
         tokens[~letters.any(axis=1)] = UNKNOWN
         return Page(pixels, letters, tokens)
+
+
+@dataclass
+class _Sheet:
+    """A page with its words: `pixels` (3, size, size), `letters` (size, size)."""
+
+    pixels: npt.NDArray[np.uint8]
+    letters: npt.NDArray[np.uint8]
+    words: list[Name]
+
+    def take_in(self, guest: "_Sheet", dice: np.random.Generator) -> None:
+        """Put the words of another page on this one, anywhere that is free, as far as there is room."""
+        self.pixels, self.letters = self.pixels.copy(), self.letters.copy()
+        for word in guest.words:
+            left, top, right, bottom = word.box
+            width, height = right - left, bottom - top
+            for _ in range(_TRIES):
+                x, y = dice.integers(0, (len(self.letters) - width + 1, len(self.letters) - height + 1)).tolist()
+                box = (x, y, x + width, y + height)
+                if any(_overlap(box, other.box) for other in self.words):
+                    continue
+                here, there = np.s_[..., y : box[3], x : box[2]], np.s_[..., top:bottom, left:right]
+                self.pixels[here], self.letters[here] = guest.pixels[there], guest.letters[there]
+                moved = tuple((across - left + x, down - top + y) for across, down in word.middles)
+                self.words.append(replace(word, box=box, middles=moved))
+                break
+
+
+def _overlap(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def letters_of(cells: npt.NDArray[np.uint8], patch_px: int) -> npt.NDArray[np.int64]:
@@ -120,20 +165,26 @@ def tokens_of(
     side: int,
     roll: Roll = (0, 0),
 ) -> npt.NDArray[np.int64]:
-    """The tokens that begin in each patch, (side², TOKENS): in the order of the words, the first ones.
+    """The tokens that begin in each patch, (side², SLOTS), filled up with the padding token.
 
-    The picture was rolled by `roll`.
+    In front the token before the first of them, if it is not the first of its word; behind it, in the order
+    of the words, those that begin there, as far as there is room. The picture was rolled by `roll`.
     """
-    tokens = np.full((side * side, TOKENS), tokenizer.pad_token_id)
+    nothing = tokenizer.pad_token_id
+    tokens = np.full((side * side, SLOTS), nothing)
     begun = np.zeros(side * side, int)
     for word in words:
         encoded = tokenizer(word.name, add_special_tokens=False, return_offsets_mapping=True)
+        before = nothing
         for token, (start, end) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
             first = start + (word.name[start:end].startswith(" ") and end > start + 1)
             patch = patch_of(word.middles[first], patch_px, side, roll)
+            if not begun[patch]:
+                tokens[patch, 0] = before
             if begun[patch] < TOKENS:
-                tokens[patch, begun[patch]] = token
                 begun[patch] += 1
+                tokens[patch, begun[patch]] = token
+            before = token
     return tokens
 
 
@@ -168,12 +219,12 @@ class TowerFeatures(nn.Module):
 
 
 class PageLosses(nn.Module):
-    """What the patches of pages tell: their letters, and the tokens that begin in them."""
+    """What the patches of pages tell: their letters, the tokens that begin in them and the one before."""
 
     def __init__(self, width: int, vocabulary: int):
         super().__init__()
         self.letters = nn.Linear(width, LETTER_ROWS * LETTER_COLUMNS * (LETTERS + 1))
-        self.tokens = nn.Linear(width, TOKENS * _DEPTH)
+        self.tokens = nn.Linear(width, SLOTS * _DEPTH)
         self.vocabulary = nn.Linear(_DEPTH, vocabulary, bias=False)
         weights = torch.ones(LETTERS + 1)
         weights[0] = _NO_LETTER_WEIGHT
@@ -188,7 +239,7 @@ class PageLosses(nn.Module):
         asked = (tokens[..., 0] != UNKNOWN).nonzero()
         chosen = torch.randperm(len(asked), device="cpu")[:_PATCHES_AT_ONCE].to(asked.device)
         where = asked[chosen].unbind(dim=1)
-        begun = functional.gelu(self.tokens(features[where]).unflatten(-1, (TOKENS, _DEPTH)))
+        begun = functional.gelu(self.tokens(features[where]).unflatten(-1, (SLOTS, _DEPTH)))
         return {
             "letters": functional.cross_entropy(told, letters.flatten(), weight=self._weights),
             "tokens": functional.cross_entropy(
