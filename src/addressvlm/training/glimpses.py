@@ -71,13 +71,9 @@ class Glimpse:
 
 
 class Glimpses(Dataset[Glimpse]):
-    """Glimpses of all cities; an epoch looks about once at every scene. Keys are (epoch, index).
+    """Glimpses of all cities; an epoch looks about once at every scene. Keys are (epoch, index)."""
 
-    With `owners`, maps also tell whose street's name is whose.
-    """
-
-    def __init__(self, scenes: Scenes, backbone: Backbone, *, seed: int, owners: bool = False):
-        self._owned = owners
+    def __init__(self, scenes: Scenes, backbone: Backbone, *, seed: int):
         self._scenes = scenes
         self._backbone = backbone
         self._pages = Pages(scenes, backbone, seed=seed)
@@ -153,7 +149,7 @@ class Glimpses(Dataset[Glimpse]):
         # In the middle there is nothing to find.
         centred = facts.is_centred(picture.width)
         place = UNKNOWN if centred else self._spot(facts)
-        asked = self._owned and (centred or dice.random() < _ANYWHERE)
+        asked = centred or dice.random() < _ANYWHERE
         owners = self._owners(facts) if asked else self._unknown()
         return _Seen(Page(self._pixels(picture), letters, tokens), place, UNKNOWN, owners)
 

@@ -5,23 +5,36 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.utils.data import Dataset
 
 from addressvlm.dataset.lessons import Syllabus, lecture
-from addressvlm.dataset.scenes import Scenes
+from addressvlm.dataset.scenes import Picture, SceneFacts, Scenes
 from addressvlm.model.backbone import Backbone
 from addressvlm.model.conversation import Rounds, Turn, encode_conversation
 from addressvlm.training.batches import Key, Sample
 from addressvlm.training.batches import collate as collate_samples
 from addressvlm.training.glimpses import Glimpse, Glimpses
 from addressvlm.training.glimpses import collate as collate_glimpses
-from addressvlm.training.loss import AnswerLoss
+from addressvlm.training.reading import SLOTS, UNKNOWN, tokens_of
 from addressvlm.training.seeing import Seeing
+from addressvlm.training.speaking import Speaking
 
 
-class Lectures(Dataset[Sample]):
+@dataclass(frozen=True)
+class Lecture:
+    """Questions about a picture of a scene, and the tokens on its patches as `reading.tokens_of` gives them.
+
+    `tokens` (patches, SLOTS) are UNKNOWN where the picture is no page: Mapnik does not tell its letters.
+    """
+
+    sample: Sample
+    tokens: npt.NDArray[np.int64]
+
+
+class Lectures(Dataset[Lecture]):
     """Every scene once an epoch, each time with other lessons. Keys are (epoch, index)."""
 
     def __init__(
@@ -42,10 +55,10 @@ class Lectures(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self._scenes)
 
-    def __getitem__(self, key: Key) -> Sample:
+    def __getitem__(self, key: Key) -> Lecture:
         return self.about(key[1], np.random.default_rng((self._seed, *key)))
 
-    def about(self, scene: int, dice: np.random.Generator) -> Sample:
+    def about(self, scene: int, dice: np.random.Generator) -> Lecture:
         """A lecture about a scene."""
         facts = self._scenes.facts(scene)
         stranger = self._scenes.facts(int(dice.integers(len(self._scenes))))
@@ -57,7 +70,21 @@ class Lectures(Dataset[Sample]):
         encoded = encode_conversation(
             self._backbone.tokenizer, turns, image_tokens=self._backbone.image_tokens, rounds=self._rounds
         )
-        return Sample(facts.place, encoded, self._backbone.preprocessing.pixels(image)[None])
+        sample = Sample(facts.place, encoded, self._backbone.preprocessing.pixels(image)[None])
+        return Lecture(sample, self._tokens(facts, drawn.picture))
+
+    def _tokens(self, facts: SceneFacts, picture: Picture) -> npt.NDArray[np.int64]:
+        patch_px = int(self._backbone.model.config.vision_config.patch_size)
+        side = self._backbone.preprocessing.size_px // patch_px
+        if picture == "page":
+            return tokens_of(facts.page, self._backbone.tokenizer, patch_px, side)
+        return np.full((side * side, SLOTS), UNKNOWN)
+
+
+def collate(lectures: Sequence[Lecture], *, pad_id: int) -> dict[str, Any]:
+    """One batch: that of the samples, with `tokens` (pictures, patches, SLOTS)."""
+    batch = collate_samples([one.sample for one in lectures], pad_id=pad_id)
+    return {**batch, "tokens": torch.from_numpy(np.stack([one.tokens for one in lectures]))}
 
 
 @dataclass(frozen=True)
@@ -65,7 +92,7 @@ class Study:
     """A glimpse of a city, and a lecture about each of its scenes."""
 
     glimpse: Glimpse
-    lectures: Sequence[Sample]
+    lectures: Sequence[Lecture]
 
 
 class Studies(Dataset[Study]):
@@ -87,26 +114,26 @@ class Studies(Dataset[Study]):
 
 def collate_studies(studies: Sequence[Study], *, pad_id: int) -> dict[str, Any]:
     """One batch: that of the glimpses and that of the lectures."""
-    lectures = collate_samples([one for study in studies for one in study.lectures], pad_id=pad_id)
+    lectures = collate([one for study in studies for one in study.lectures], pad_id=pad_id)
     photos = lectures.pop("photos")
     glimpses = collate_glimpses([study.glimpse for study in studies])
     return {"glimpses": glimpses, "lectures": lectures, "photos": photos}
 
 
 class Everything(nn.Module):
-    """The loss of the answers and that of all that the tower has learned: what is not practised is forgotten.
+    """The loss of lectures and that of all that the tower has learned: what is not practised is forgotten.
 
     `parts` are the losses of the last batch by name.
     """
 
-    def __init__(self, answers: AnswerLoss, seeing: Seeing):
+    def __init__(self, speaking: Speaking, seeing: Seeing):
         super().__init__()
-        self.answers = answers
+        self.speaking = speaking
         self.seeing = seeing
         self.parts: dict[str, float] = {}
 
     def forward(self, glimpses: dict[str, Any], lectures: dict[str, Any]) -> dict[str, torch.Tensor]:
         """`loss` of a batch of `collate_studies`, the sum of both."""
-        answered, seen = self.answers(**lectures)["loss"], self.seeing(**glimpses)["loss"]
-        self.parts = {"answers": round(float(answered.detach()), 4), **self.seeing.parts}
-        return {"loss": answered + seen}
+        spoken, seen = self.speaking(**lectures)["loss"], self.seeing(**glimpses)["loss"]
+        self.parts = {**self.speaking.parts, **self.seeing.parts}
+        return {"loss": spoken + seen}

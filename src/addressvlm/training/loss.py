@@ -67,7 +67,6 @@ class AnswerLoss(nn.Module):
         """The model without the wrapper of its adapters, which stay in its layers."""
         return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
 
-    @torch.no_grad()
     def features_of(self, pixels: torch.Tensor) -> torch.Tensor:
         """What a known tower makes of pictures, as `forward` would, (pictures, picture tokens, width)."""
         with torch.autocast(pixels.device.type, dtype=torch.bfloat16, enabled=self.bf16):

@@ -14,15 +14,16 @@ from addressvlm.dataset.scenes import Scenes
 from addressvlm.folders import fingerprint, open_step
 from addressvlm.model.backbone import MODEL, Backbone, build_backbone, load_backbone
 from addressvlm.model.lora import train_parts
-from addressvlm.training.batches import collate as collate_samples
 from addressvlm.training.glimpses import Glimpses
 from addressvlm.training.glimpses import collate as collate_glimpses
 from addressvlm.training.lectures import Everything, Lectures, Studies, collate_studies
+from addressvlm.training.lectures import collate as collate_lectures
 from addressvlm.training.loss import AnswerLoss
 from addressvlm.training.precision import computes_in_bf16
 from addressvlm.training.reading import GUESTS, Pages, Reading
 from addressvlm.training.reading import collate as collate_pages
 from addressvlm.training.seeing import Seeing
+from addressvlm.training.speaking import Speaking
 from addressvlm.training.stages import Stage
 from addressvlm.training.train import carry_out
 from addressvlm.training.trainer import CHECKPOINTS, Collate
@@ -62,11 +63,12 @@ def _learning(stage: Stage, backbone: Backbone, scenes: Scenes) -> tuple[nn.Modu
         return seeing, glimpses, collate_glimpses
     pad_id = backbone.tokenizer.pad_token_id
     answers = AnswerLoss(backbone.model, backbone.preprocessing, bf16=bf16)
+    speaking = Speaking(answers, nothing=pad_id, seed=stage.seed)
     syllabus = FIRST if stage.name == "speaking" else LATER
     lectures = Lectures(scenes, backbone, seed=stage.seed, rounds=stage.rounds, syllabus=syllabus)
     if stage.name == "speaking":
-        return answers, lectures, partial(collate_samples, pad_id=pad_id)
-    glimpses = Glimpses(scenes, backbone, seed=stage.seed, owners=True)
+        return speaking, lectures, partial(collate_lectures, pad_id=pad_id)
+    glimpses = Glimpses(scenes, backbone, seed=stage.seed)
     seeing = Seeing(backbone, len(glimpses.vocabulary), bf16=bf16, seed=stage.seed)
     studies = Studies(glimpses, lectures, seed=stage.seed)
-    return Everything(answers, seeing), studies, partial(collate_studies, pad_id=pad_id)
+    return Everything(speaking, seeing), studies, partial(collate_studies, pad_id=pad_id)

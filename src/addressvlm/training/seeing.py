@@ -4,9 +4,9 @@ Labels are what the renderer knows for certain. Letters, as before, so that they
 of which wall, tree or paving each point of a view is; labels by patch teach faster than any for a whole
 picture. Roads and quarters: views of one road, or quarter, and its places seen from above lie together, those
 of others in the same city apart (contrastive, as CLIP; supervised as Khosla et al. 2020). Attributes: what
-walls, trees and cars there are. Places: where on the map a grafted photo was taken. Where a glimpse has
-owners: which of the names on the map is that of the photo's street; and where in the picture each patch
-lies, which the language model needs and a tower that only reads forgets. The heads are thrown away.
+walls, trees and cars there are. Places: where on the map a grafted photo was taken. Owners: which of the
+names on the map is that of the photo's street. Positions: where in the picture each patch lies, which the
+language model needs and a tower that only reads forgets. The heads are thrown away.
 """
 
 import math
@@ -72,21 +72,22 @@ class Seeing(nn.Module):
                 self.surfaces(seen).unflatten(-1, (-1, SURFACES)).flatten(0, 2), surfaces.flatten()
             ),
             "places": 0.5 * _cross_entropy(self.place(read).squeeze(-1), places),
+            "owners": self._owners(read, owners),
+            "positions": self._positions(read),
             "roads": contrast(by_road, roads),
             "above": 0.3 * contrast_with(self.road_above(around), roads[above], by_road, roads),
             "quarters": 0.5 * contrast(self.quarter(pooled), quarters),
             "attributes": 5
             * functional.binary_cross_entropy_with_logits(self.attributes(pooled), attributes),
         }
-        if (owners != UNKNOWN).any():
-            losses |= {"owners": self._owners(read, owners), "positions": self._positions(read)}
         self.parts = {name: round(float(loss.detach()), 4) for name, loss in losses.items()}
         return {"loss": torch.stack(list(losses.values())).sum()}
 
     def _owners(self, read: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
         known = owners != UNKNOWN
         logits = self.owner(read[known]).squeeze(-1)
-        return functional.binary_cross_entropy_with_logits(logits, owners[known].float())
+        total = functional.binary_cross_entropy_with_logits(logits, owners[known].float(), reduction="sum")
+        return total / max(1, len(logits))
 
     def _positions(self, read: torch.Tensor) -> torch.Tensor:
         """Squared error of where the patches say they lie, in sides of the picture, times five."""
