@@ -28,7 +28,7 @@ from addressvlm.training import trainer
 from addressvlm.training.glimpses import Glimpses
 from addressvlm.training.log import read_log
 from addressvlm.training.reading import UNKNOWN
-from addressvlm.training.stages import EVERYTHING, READING, SEEING, SPEAKING
+from addressvlm.training.stages import EVERYTHING, READING, SEEING, SPEAKING, SPELLING
 
 SMALL = replace(
     presets.PRESETS["mini"],
@@ -44,6 +44,7 @@ PLAN = PretrainingPlan(
     reading=replace(
         READING, num_train_epochs=3, per_device_train_batch_size=8, save_steps=2, logging_steps=3
     ),
+    spelling=replace(SPELLING, num_train_epochs=2, per_device_train_batch_size=8, save_steps=7),
     seeing=replace(SEEING, num_train_epochs=7, save_steps=2, logging_steps=3),
     speaking=replace(SPEAKING, num_train_epochs=2, per_device_train_batch_size=8, save_steps=7),
     everything=replace(EVERYTHING, num_train_epochs=3, save_steps=7),
@@ -74,7 +75,7 @@ def losses(run: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("run", ["reader", "tower", "speech"])
+@pytest.mark.parametrize("run", ["reader", "speller", "tower", "speech"])
 def test_the_loss_falls(made: Path, run: str) -> None:
     lines = losses(made / run)
     assert lines[-1]["loss"] < 0.9 * lines[0]["loss"]
@@ -97,7 +98,9 @@ def test_the_exam_is_about_other_cities_and_has_its_controls(made: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("run", "step"), [("reader", 7), ("tower", 3), ("speech", 9), ("model", 12)])
+@pytest.mark.parametrize(
+    ("run", "step"), [("reader", 7), ("speller", 9), ("tower", 3), ("speech", 9), ("model", 12)]
+)
 def test_interrupted_pretraining_ends_with_the_same_bytes(
     made: Path, run: str, step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from addressvlm.training.reading import (
     SLOTS,
     UNKNOWN,
     PageLosses,
+    Sheet,
     letters_of,
     patch_of,
     tokens_of,
@@ -81,3 +82,24 @@ def test_patches_without_letters_are_not_asked_for_tokens() -> None:
     )
     expected = -logits.log_softmax(-1)[:, 5].mean()
     assert losses(features, letters, tokens)["tokens"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_words_of_a_guest_stand_where_there_is_room() -> None:
+    dice = np.random.default_rng(0)
+    word = Name("Ab", (2, 3, 14, 13), 0.0, ((5.0, 8.0), (11.0, 8.0)))
+    host = Sheet(np.zeros((3, 40, 40), np.uint8), np.zeros((40, 40), np.uint8), [word])
+    guest = Sheet(np.full((3, 40, 40), 9, np.uint8), np.zeros((40, 40), np.uint8), [word] * 9)
+    guest.letters[3:13, 2:8], guest.letters[3:13, 8:14] = 1, 28
+    before = host.pixels
+    host.take_in(guest, dice)
+    assert before.max() == 0  # the page itself is kept for other visits
+    assert 2 < len(host.words) < 9
+    drawn = np.zeros((40, 40), int)
+    for one in host.words:
+        left, top, right, bottom = one.box
+        drawn[top:bottom, left:right] += 1
+    assert drawn.max() == 1
+    for one in host.words[1:]:
+        for (across, down), letter in zip(one.middles, (1, 28), strict=True):
+            assert host.letters[int(down), int(across)] == letter
+    assert ((host.pixels[0] == 9) == (host.letters > 0)).all()

@@ -9,7 +9,7 @@ import typer
 from addressvlm.cli.fields import options_of
 from addressvlm.cli.options import AsJson, Dataset, Out, Workers, print_result
 from addressvlm.dataset.options import SceneOptions
-from addressvlm.training.stages import EVERYTHING, READING, SEEING, SPEAKING, Stage
+from addressvlm.training.stages import EVERYTHING, READING, SEEING, SPEAKING, SPELLING, Stage
 
 app = typer.Typer(help="The two stages of the paper, and the base of the mini models.", no_args_is_help=True)
 
@@ -38,11 +38,14 @@ def pretrain(
     reading_epochs: Annotated[
         float, typer.Option(help="Times the vision tower reads every page.")
     ] = READING.num_train_epochs,
+    spelling_epochs: Annotated[
+        float, typer.Option(help="Times the language model spells every page.")
+    ] = SPELLING.num_train_epochs,
     seeing_epochs: Annotated[
         float, typer.Option(help="Times the vision tower sees every scene.")
     ] = SEEING.num_train_epochs,
     speaking_epochs: Annotated[
-        float, typer.Option(help="Times the language model is asked about it.")
+        float, typer.Option(help="Times the language model is asked about every scene.")
     ] = SPEAKING.num_train_epochs,
     everything_epochs: Annotated[
         float, typer.Option(help="Times the whole model is.")
@@ -55,13 +58,14 @@ def pretrain(
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make the base of a mini preset: render cities, train its tower, train it whole, examine it."""
+    """Make the base of a mini preset: render cities; it reads, spells, sees and speaks; examine it."""
     from addressvlm.experiments.pretraining import PretrainingPlan, run_pretraining
 
     plan = PretrainingPlan(
         preset=preset,
         scenes=SceneOptions(cities=cities),
         reading=dataclasses.replace(READING, num_train_epochs=reading_epochs),
+        spelling=dataclasses.replace(SPELLING, num_train_epochs=spelling_epochs),
         seeing=dataclasses.replace(SEEING, num_train_epochs=seeing_epochs),
         speaking=dataclasses.replace(SPEAKING, num_train_epochs=speaking_epochs),
         everything=dataclasses.replace(EVERYTHING, num_train_epochs=everything_epochs),

@@ -13,11 +13,20 @@ from addressvlm.folders import SUMMARY, fingerprint, open_step, read_json
 from addressvlm.inference.localizer import Localizer
 from addressvlm.training.log import read_log
 from addressvlm.training.pretrain import pretrain
-from addressvlm.training.stages import EVERYTHING, READING, SEEING, SPEAKING, Stage
+from addressvlm.training.stages import EVERYTHING, READING, SEEING, SPEAKING, SPELLING, Stage
 from addressvlm.work import say
 
 # The folders of the training runs and the fields of the plan that say how, in their order.
-RUNS = {"reader": "reading", "tower": "seeing", "speech": "speaking", "model": "everything"}
+RUNS = {
+    "reader": "reading",
+    "speller": "spelling",
+    "tower": "seeing",
+    "speech": "speaking",
+    "model": "everything",
+}
+# What a run starts from, and whose language model it takes: tower and speller both start from the reader.
+_STARTS = {"speller": "reader", "tower": "reader", "speech": "tower", "model": "speech"}
+_VOICES = {"speech": "speller"}
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,7 @@ class PretrainingPlan:
     scenes: SceneOptions = SceneOptions()
     exam: SceneOptions = SceneOptions(first_seed=900_000, cities=8, locations=30, views=2)
     reading: Stage = READING
+    spelling: Stage = SPELLING
     seeing: Stage = SEEING
     speaking: Stage = SPEAKING
     everything: Stage = EVERYTHING
@@ -37,7 +47,7 @@ class PretrainingPlan:
 def run_pretraining(
     out: Path, *, seed: int = 0, workers: int | None = None, plan: PretrainingPlan | None = None
 ) -> dict[str, Any]:
-    """Render scenes, train in four runs, examine; a rerun continues. Returns the summary."""
+    """Render scenes, train in five runs, examine; a rerun continues. Returns the summary."""
     plan = plan or PretrainingPlan()
     with open_step(out, "pretraining", {**asdict(plan), "seed": seed}) as step:
         if step.summary is not None:
@@ -47,11 +57,11 @@ def run_pretraining(
             made = make_scenes(plan.scenes, scenes, workers=workers)
         with timed(out, "exam"):
             make_scenes(plan.exam, exam, workers=workers)
-        start: str | Path = plan.preset
         for name, stage in RUNS.items():
             say(f"{out.name}: {name}")
-            pretrain(replace(getattr(plan, stage), seed=seed), scenes, start, out / name)
-            start = out / name
+            start = out / _STARTS[name] if name in _STARTS else plan.preset
+            voice = out / _VOICES[name] if name in _VOICES else None
+            pretrain(replace(getattr(plan, stage), seed=seed), scenes, start, out / name, voice=voice)
         model = out / "model"
         marks = examine(Localizer.load(model), exam, scenes=plan.examined)
         return step.finish(

@@ -30,9 +30,11 @@ controlled experiments; photos of the real world are nothing to it.
   among them, and no name of their streets stood on a map.
 - **Training**: seed {seed}. The tower alone learns letters: {reader_steps} steps, every page
   {reader_epochs:g} times, {reader_minutes:.0f} minutes; then to see: {tower_steps} steps, every scene about
-  {tower_epochs:g} times, {tower_minutes:.0f} minutes. The language model in front of it: {speech_steps} steps
-  of {batch} conversations, every scene {speech_epochs:g} times, {speech_minutes:.0f} minutes. Everything:
-  {model_steps} steps, every scene {model_epochs:g} times, {model_minutes:.0f} minutes; {precision}.
+  {tower_epochs:g} times, {tower_minutes:.0f} minutes. The language model learns to spell in front of the
+  tower that reads: {speller_steps} steps, every page {speller_epochs:g} times, {speller_minutes:.0f} minutes;
+  and to speak in front of the one that sees: {speech_steps} steps, every scene {speech_epochs:g} times,
+  {speech_minutes:.0f} minutes. Everything: {model_steps} steps, every scene {model_epochs:g} times,
+  {model_minutes:.0f} minutes; {precision}.
 - **Made** {date} on {machine}, commit {commit}, by `{command}`.
 
 ![losses](curves.png)
@@ -72,7 +74,7 @@ def draw_curves(pretraining: Path, path: Path) -> None:
     """The losses of all runs over time."""
     figure = Figure(figsize=(12, 3.2), layout="constrained")
     first, left, right = figure.subplots(1, 3)
-    reader, tower, speech, model = (read_log(pretraining / name) for name in RUNS)
+    reader, speller, tower, speech, model = (read_log(pretraining / name) for name in RUNS)
     for panel, lines, parts in ((first, reader, _PARTS[:2]), (left, tower, _PARTS)):
         for part in parts:
             minutes = [line["seconds"] / 60 for line in lines]
@@ -81,12 +83,12 @@ def draw_curves(pretraining: Path, path: Path) -> None:
     first.set(title="the tower reads", xlabel="minutes", ylabel="loss", yscale="log")
     left.set(title="the tower sees", xlabel="minutes", ylabel="weighted loss", yscale="log")
     begun = 0.0
-    for name, lines in (("in front of the tower", speech), ("everything", model)):
+    for name, lines in (("it spells", speller), ("it speaks", speech), ("everything", model)):
         minutes = [(begun + line["seconds"]) / 60 for line in lines]
         right.plot(minutes, [line["loss"] for line in lines], label=name, linewidth=1)
         begun += lines[-1]["seconds"]
     right.legend(fontsize=7)
-    right.set(title="the model speaks", xlabel="minutes", ylabel="loss per answer token")
+    right.set(title="the model speaks", xlabel="minutes", ylabel="loss")
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
@@ -122,7 +124,6 @@ def _card(
         cities=scenes["cities"],
         first=scenes["first_seed"],
         last=scenes["first_seed"] + scenes["cities"] - 1,
-        batch=config["everything"]["per_device_train_batch_size"],
         precision=read_json(pretraining / "model" / "summary.json")["precision"],
         exam_cities=exam["cities"],
         exam_first=exam["first_seed"],

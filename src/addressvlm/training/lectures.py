@@ -1,7 +1,7 @@
 """What the language model is asked in pre-training: lectures about scenes, alone or beside glimpses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,15 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from addressvlm.dataset.lessons import Syllabus, lecture
-from addressvlm.dataset.scenes import Picture, SceneFacts, Scenes
+from addressvlm.dataset.lessons import Lesson, Syllabus, lecture, lessons
+from addressvlm.dataset.scenes import Name, Scenes
 from addressvlm.model.backbone import Backbone
 from addressvlm.model.conversation import Rounds, Turn, encode_conversation
 from addressvlm.training.batches import Key, Sample
 from addressvlm.training.batches import collate as collate_samples
 from addressvlm.training.glimpses import Glimpse, Glimpses
 from addressvlm.training.glimpses import collate as collate_glimpses
-from addressvlm.training.reading import SLOTS, UNKNOWN, tokens_of
+from addressvlm.training.reading import GUESTS, SLOTS, UNKNOWN, Pages, tokens_of
 from addressvlm.training.seeing import Seeing
 from addressvlm.training.speaking import Speaking
 
@@ -65,20 +65,55 @@ class Lectures(Dataset[Lecture]):
         others = [name.name for name in (*stranger.names, *stranger.page)]
         size_px = self._backbone.preprocessing.size_px
         drawn = lecture(facts, others, size_px, dice, self._syllabus)
-        image = self._scenes.picture(scene, drawn.picture)
-        turns = [Turn(lesson.question, lesson.answer) for lesson in drawn.lessons]
-        encoded = encode_conversation(
-            self._backbone.tokenizer, turns, image_tokens=self._backbone.image_tokens, rounds=self._rounds
-        )
-        sample = Sample(facts.place, encoded, self._backbone.preprocessing.pixels(image)[None])
-        return Lecture(sample, self._tokens(facts, drawn.picture))
+        pixels = self._backbone.preprocessing.pixels(self._scenes.picture(scene, drawn.picture))
+        words = facts.page if drawn.picture == "page" else None
+        return _given(self._backbone, facts.place, pixels, words, drawn.lessons, self._rounds)
 
-    def _tokens(self, facts: SceneFacts, picture: Picture) -> npt.NDArray[np.int64]:
-        patch_px = int(self._backbone.model.config.vision_config.patch_size)
-        side = self._backbone.preprocessing.size_px // patch_px
-        if picture == "page":
-            return tokens_of(facts.page, self._backbone.tokenizer, patch_px, side)
-        return np.full((side * side, SLOTS), UNKNOWN)
+
+class Spellings(Dataset[Lecture]):
+    """Every page once an epoch, each time with other guests, and all that is written on it.
+
+    A list of all names makes the language model copy more in one answer than questions after single ones do.
+    Keys are (epoch, index).
+    """
+
+    def __init__(self, scenes: Scenes, backbone: Backbone, *, seed: int, rounds: Rounds):
+        self._scenes = scenes
+        self._pages = Pages(scenes, backbone, seed=seed, guests=GUESTS)
+        self._backbone = backbone
+        self._seed = seed
+        self._rounds = rounds
+
+    def __len__(self) -> int:
+        return len(self._scenes)
+
+    def __getitem__(self, key: Key) -> Lecture:
+        dice = np.random.default_rng((self._seed, *key))
+        sheet = self._pages.sheet(key[1], dice)
+        facts = replace(self._scenes.facts(key[1]), page=tuple(sheet.words))
+        known = lessons(facts, "page", (), self._backbone.preprocessing.size_px, dice)
+        return _given(self._backbone, facts.place, sheet.pixels, facts.page, known, self._rounds)
+
+
+def _given(
+    backbone: Backbone,
+    place: str,
+    pixels: npt.NDArray[np.uint8],
+    words: Sequence[Name] | None,
+    asked: Sequence[Lesson],
+    rounds: Rounds,
+) -> Lecture:
+    """Lessons about a picture, encoded; `words` are those of a page."""
+    turns = [Turn(lesson.question, lesson.answer) for lesson in asked]
+    encoded = encode_conversation(
+        backbone.tokenizer, turns, image_tokens=backbone.image_tokens, rounds=rounds
+    )
+    patch_px = int(backbone.model.config.vision_config.patch_size)
+    side = backbone.preprocessing.size_px // patch_px
+    tokens = np.full((side * side, SLOTS), UNKNOWN)
+    if words is not None:
+        tokens = tokens_of(words, backbone.tokenizer, patch_px, side)
+    return Lecture(Sample(place, encoded, pixels[None]), tokens)
 
 
 def collate(lectures: Sequence[Lecture], *, pad_id: int) -> dict[str, Any]:

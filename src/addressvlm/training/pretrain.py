@@ -1,4 +1,4 @@
-"""Pre-training of a mini model on scenes of many cities: the tower reads, then sees; the model speaks."""
+"""Pre-training of a mini model on scenes of many cities: it reads, spells, sees and speaks, in this order."""
 
 from dataclasses import asdict
 from functools import partial
@@ -16,7 +16,7 @@ from addressvlm.model.backbone import MODEL, Backbone, build_backbone, load_back
 from addressvlm.model.lora import train_parts
 from addressvlm.training.glimpses import Glimpses
 from addressvlm.training.glimpses import collate as collate_glimpses
-from addressvlm.training.lectures import Everything, Lectures, Studies, collate_studies
+from addressvlm.training.lectures import Everything, Lectures, Spellings, Studies, collate_studies
 from addressvlm.training.lectures import collate as collate_lectures
 from addressvlm.training.loss import AnswerLoss
 from addressvlm.training.precision import computes_in_bf16
@@ -30,9 +30,16 @@ from addressvlm.training.trainer import CHECKPOINTS, Collate
 from addressvlm.work import keep_freed_memory
 
 
-def pretrain(stage: Stage, scenes: Path, start: str | Path, out: Path) -> dict[str, Any]:
-    """Train on scenes, from the random weights of a preset or from an earlier run on; returns the summary."""
+def pretrain(
+    stage: Stage, scenes: Path, start: str | Path, out: Path, *, voice: Path | None = None
+) -> dict[str, Any]:
+    """Train on scenes, from the random weights of a preset or from an earlier run on; returns the summary.
+
+    Projector and language model are those of the run `voice`, where it is given.
+    """
     earlier = {"earlier": fingerprint(start)} if isinstance(start, Path) else {"preset": start}
+    if voice is not None:
+        earlier["voice"] = fingerprint(voice)
     config = {**asdict(stage), **earlier, "scenes": fingerprint(scenes)}
     with open_step(out, "run", config) as step:
         if step.summary is not None:
@@ -46,9 +53,18 @@ def pretrain(stage: Stage, scenes: Path, start: str | Path, out: Path) -> dict[s
             backbone.name = backbone.model.config.addressvlm_backbone = (
                 start  # its weights will not be random
             )
+        if voice is not None:
+            _take_voice(backbone, voice)
         train_parts(backbone.model, stage.trains)
         loss, samples, collate = _learning(stage, backbone, Scenes(scenes))
         return carry_out(step, stage, loss, samples, backbone, backbone.model, collate)
+
+
+def _take_voice(backbone: Backbone, run: Path) -> None:
+    """Put in the projector and the language model of a run."""
+    other = load_backbone(run / MODEL).model.state_dict()
+    spoken = {name: weight for name, weight in other.items() if "vision_tower" not in name}
+    backbone.model.load_state_dict(spoken, strict=False)
 
 
 def _learning(stage: Stage, backbone: Backbone, scenes: Scenes) -> tuple[nn.Module, Dataset[Any], Collate]:
@@ -63,7 +79,10 @@ def _learning(stage: Stage, backbone: Backbone, scenes: Scenes) -> tuple[nn.Modu
         return seeing, glimpses, collate_glimpses
     pad_id = backbone.tokenizer.pad_token_id
     answers = AnswerLoss(backbone.model, backbone.preprocessing, bf16=bf16)
-    speaking = Speaking(answers, nothing=pad_id, seed=stage.seed)
+    speaking = Speaking(answers, nothing=pad_id)
+    if stage.name == "spelling":
+        spellings = Spellings(scenes, backbone, seed=stage.seed, rounds=stage.rounds)
+        return speaking, spellings, partial(collate_lectures, pad_id=pad_id)
     syllabus = FIRST if stage.name == "speaking" else LATER
     lectures = Lectures(scenes, backbone, seed=stage.seed, rounds=stage.rounds, syllabus=syllabus)
     if stage.name == "speaking":

@@ -78,10 +78,7 @@ class Pages(Dataset[Page]):
 
     def __getitem__(self, key: Key) -> Page:
         dice = np.random.default_rng((self._seed, *key))
-        sheet = self._sheet(key[1])
-        for guest in dice.integers(0, len(self), self._guests).tolist():
-            sheet.take_in(self._sheet(guest), dice)
-        return self._as_seen(sheet, self.roll(dice))
+        return self._as_seen(self.sheet(key[1], dice), self.roll(dice))
 
     def roll(self, dice: np.random.Generator) -> Roll:
         """How far to roll a page: any number of pixels."""
@@ -92,11 +89,18 @@ class Pages(Dataset[Page]):
         """The page of a scene, rolled."""
         return self._as_seen(self._sheet(scene), roll)
 
-    def _sheet(self, scene: int) -> "_Sheet":
-        pixels = self._backbone.preprocessing.pixels(self._scenes.picture(scene, "page"))
-        return _Sheet(pixels, self._scenes.letters(scene), list(self._scenes.facts(scene).page))
+    def sheet(self, scene: int, dice: np.random.Generator) -> "Sheet":
+        """The page of a scene with the words of its guests."""
+        sheet = self._sheet(scene)
+        for guest in dice.integers(0, len(self), self._guests).tolist():
+            sheet.take_in(self._sheet(guest), dice)
+        return sheet
 
-    def _as_seen(self, sheet: "_Sheet", roll: Roll) -> Page:
+    def _sheet(self, scene: int) -> "Sheet":
+        pixels = self._backbone.preprocessing.pixels(self._scenes.picture(scene, "page"))
+        return Sheet(pixels, self._scenes.letters(scene), list(self._scenes.facts(scene).page))
+
+    def _as_seen(self, sheet: "Sheet", roll: Roll) -> Page:
         pixels = np.roll(sheet.pixels, roll, axis=(1, 2))
         letters = letters_of(np.roll(sheet.letters, roll, axis=(0, 1)), self._patch_px)
         side = pixels.shape[-1] // self._patch_px
@@ -106,21 +110,23 @@ class Pages(Dataset[Page]):
 
 
 @dataclass
-class _Sheet:
+class Sheet:
     """A page with its words: `pixels` (3, size, size), `letters` (size, size)."""
 
     pixels: npt.NDArray[np.uint8]
     letters: npt.NDArray[np.uint8]
     words: list[Name]
 
-    def take_in(self, guest: "_Sheet", dice: np.random.Generator) -> None:
+    def take_in(self, guest: "Sheet", dice: np.random.Generator) -> None:
         """Put the words of another page on this one, anywhere that is free, as far as there is room."""
         self.pixels, self.letters = self.pixels.copy(), self.letters.copy()
         for word in guest.words:
             left, top, right, bottom = word.box
             width, height = right - left, bottom - top
             for _ in range(_TRIES):
-                x, y = dice.integers(0, (len(self.letters) - width + 1, len(self.letters) - height + 1)).tolist()
+                x, y = dice.integers(
+                    0, (len(self.letters) - width + 1, len(self.letters) - height + 1)
+                ).tolist()
                 box = (x, y, x + width, y + height)
                 if any(_overlap(box, other.box) for other in self.words):
                     continue

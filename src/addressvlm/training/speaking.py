@@ -1,21 +1,26 @@
 """The loss of a language model that learns to answer, and to copy what the tower reads.
 
-A name is copied token by token: find the patch in which the token behind the last one begins, and write it.
-A small model does not come upon this by answers alone. So its view of a patch, the projector's output, shall
-also tell the tokens that begin there by their rows in the output head (what is to be written), and the one
-before them by its row in the input embedding (what it is to be found by): then one head of attention copies
-every name. Both are asked through linear layers that are thrown away.
+A name is copied token by token: find the patch in which the one behind the last token begins, and write it.
+From answers alone a small model comes upon this late or never, and it does at once when heads of its first
+layer are shown how: one looks from a token to the patches before which it stands and writes the token that
+begins there, another from the first token that begins in a patch to the second. Both are asked for what
+their products say by themselves, through the embedding of the tokens, without the rest of the model.
 """
 
+import math
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
+from transformers.models.phi3.modeling_phi3 import apply_rotary_pos_emb
 
 from addressvlm.model.embedding import projected
 from addressvlm.training.loss import AnswerLoss
-from addressvlm.training.reading import SLOTS, UNKNOWN
+from addressvlm.training.reading import UNKNOWN
+
+_COPYING_HEADS = 2  # head h of the first layer looks for slot h of a patch and writes slot h + 1
+_BEHIND = (8, 160)  # tokens between the picture and the one that looks
 
 
 class Speaking(nn.Module):
@@ -24,35 +29,61 @@ class Speaking(nn.Module):
     `nothing` is the token that stands for none in `reading.tokens_of`.
     """
 
-    def __init__(self, answers: AnswerLoss, *, nothing: int, seed: int):
+    def __init__(self, answers: AnswerLoss, *, nothing: int):
         super().__init__()
         self.answers = answers
         self._nothing = nothing
-        width = answers.base.config.text_config.hidden_size
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.told = nn.Linear(width, SLOTS * width)
         self.parts: dict[str, float] = {}
 
     def forward(
-        self, pixels: torch.Tensor, tokens: torch.Tensor, **lectures: torch.Tensor
+        self, pixels: torch.Tensor, tokens: torch.Tensor, input_ids: torch.Tensor, **lectures: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """`loss`, the sum of both. `tokens` (pictures, patches, SLOTS) is UNKNOWN where nothing is known."""
         seen = self.answers.features_of(pixels)
         losses = {
-            "answers": self.answers(**lectures, features=seen)["loss"],
-            "copying": self._copying(seen, tokens),
+            "answers": self.answers(input_ids=input_ids, **lectures, features=seen)["loss"],
+            "copying": self._copying(seen, tokens, input_ids),
         }
         self.parts = {name: round(float(loss.detach()), 4) for name, loss in losses.items()}
         return {"loss": torch.stack(list(losses.values())).sum()}
 
-    def _copying(self, seen: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy of the tokens of patches in which one begins; 0 where there are none."""
+    def _copying(self, seen: torch.Tensor, tokens: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor:
+        """Cross-entropies of what the heads look for and write, in patches in which a token begins."""
+        base: Any = self.answers.base
         begins = (tokens[..., 1] != UNKNOWN) & (tokens[..., 1] != self._nothing)
-        asked, base = tokens[begins], self.answers.base
-        told = self.told(projected(base, seen[begins]).float()).unflatten(-1, (SLOTS, -1))
-        before = told[:, 0] @ base.get_input_embeddings().weight.T
-        written = told[:, 1:] @ base.get_output_embeddings().weight.T
-        logits: Any = torch.cat([before[:, None], written], dim=1).flatten(0, 1)
-        total = functional.cross_entropy(logits, asked.flatten(), reduction="sum")
-        return total / max(1, asked.numel())
+        asked = tokens[begins]  # (n, SLOTS)
+        places = (input_ids == base.config.image_token_id).nonzero()[:, 1].view(begins.shape)[begins]
+        total = seen.new_zeros(())
+        if not len(asked):
+            return total
+        from_place = places.max() + torch.randint(*_BEHIND, (1,)).to(places.device)
+        model = base.base_model.language_model
+        layer, known = model.layers[0], base.get_input_embeddings().weight
+        patches = projected(base, seen[begins]).float()
+        queries, _, _ = _looking(layer, known, model.rotary_emb(known, from_place[None]))
+        _, keys, values = _looking(layer, patches, model.rotary_emb(patches, places[None]))
+        width = queries.shape[-1]
+        for head in range(min(_COPYING_HEADS, queries.shape[1])):
+            looked = keys[:, head] @ queries[:, head].T / math.sqrt(width)  # (n, vocabulary)
+            out = layer.self_attn.o_proj.weight[:, head * width : (head + 1) * width]
+            written = values[:, head] @ out.T @ base.get_output_embeddings().weight.T
+            total = total + functional.cross_entropy(looked, asked[:, head])
+            total = total + functional.cross_entropy(written, asked[:, head + 1])
+        return total
+
+
+def _looking(
+    layer: Any, inputs: torch.Tensor, turns: tuple[torch.Tensor, torch.Tensor]
+) -> tuple[torch.Tensor, ...]:
+    """Queries, keys and values (n, heads, head width) of the inputs of a layer (n, width).
+
+    `turns` are cosines and sines of their places (1, n or 1, head width).
+    """
+    attention, normed = layer.self_attn, layer.input_layernorm(inputs)
+    if hasattr(attention, "qkv_proj"):  # Phi-3's
+        parts = attention.qkv_proj(normed).chunk(3, dim=-1)
+    else:
+        parts = tuple(part(normed) for part in (attention.q_proj, attention.k_proj, attention.v_proj))
+    query, key, value = (part.unflatten(-1, (-1, attention.head_dim)) for part in parts)
+    cos, sin = (turn.squeeze(0) for turn in turns)
+    return (*apply_rotary_pos_emb(query, key, cos, sin), value)

@@ -16,8 +16,8 @@ class Stage:
     Defaults are the paper's; `training/recipes.py` says of each where it is printed, or why we chose it.
     """
 
-    name: Literal["reading", "seeing", "speaking", "everything", "alignment", "localization"]
-    """Which samples are learned: scenes in pre-training (the first four), those of a data set after it."""
+    name: Literal["reading", "spelling", "seeing", "speaking", "everything", "alignment", "localization"]
+    """Which samples are learned: scenes in pre-training (the first five), those of a data set after it."""
     trains: tuple[str, ...] = ("vision", "projector", "language")
     """Parts of the model that are trained (Table 4)."""
     tuning: Literal["lora", "full"] = "lora"
@@ -118,9 +118,9 @@ def _require(field: str, value: object, holds: bool, wanted: str) -> None:
         raise UsageError(f"{field} is {value}; it must be {wanted}")
 
 
-# Pre-training of a mini model: the tower alone, first letters and then the rest of the world; the language
-# model in front of the finished tower; all together. Batches are small: on a CPU a step of 8 pages costs a
-# quarter of one of 32 and teaches as much.
+# Pre-training of a mini model: the tower alone reads letters; in front of it the language model learns to
+# spell names; the tower alone learns the rest of the world, the language model to speak of it; all together.
+# Batches are small: on a CPU a step of 8 pages costs a quarter of one of 32 and teaches as much.
 READING = Stage(
     "reading",
     trains=("vision",),
@@ -133,20 +133,21 @@ READING = Stage(
     gradient_accumulation_steps=1,
     num_train_epochs=7,
 )
+SPELLING = replace(READING, name="spelling", trains=("projector", "language"), num_train_epochs=4)
 SEEING = replace(
     READING,
     name="seeing",
     learning_rate=1e-3,
     warmup_ratio=0.02,
     per_device_train_batch_size=1,  # a city: two scenes of eight roads
-    num_train_epochs=10,
+    num_train_epochs=7,
 )
 SPEAKING = replace(
     SEEING,
     name="speaking",
     trains=("projector", "language"),
     per_device_train_batch_size=8,
-    num_train_epochs=5,
+    num_train_epochs=3,
 )
 EVERYTHING = replace(
     SPEAKING,
@@ -154,7 +155,7 @@ EVERYTHING = replace(
     trains=("vision", "projector", "language"),
     learning_rate=5e-4,
     per_device_train_batch_size=1,  # the same, with a lecture about each scene
-    num_train_epochs=3.75,
+    num_train_epochs=2,
 )
 ALIGNMENT = Stage("alignment")
 LOCALIZATION = Stage("localization")
