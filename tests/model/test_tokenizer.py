@@ -13,7 +13,7 @@ def test_tokenizer_file_is_made_again_to_the_same_bytes() -> None:
 
 
 def test_vocabulary_has_the_promised_size() -> None:
-    assert len(TOKENIZER) == VOCABULARY == 1536
+    assert len(TOKENIZER) == VOCABULARY == 1792
 
 
 @given(st.text())

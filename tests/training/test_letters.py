@@ -72,7 +72,7 @@ def test_no_more_tokens_than_there_is_room_for() -> None:
 
 def test_patches_without_letters_are_not_asked_for_tokens() -> None:
     torch.manual_seed(0)
-    losses = PageLosses(width=8, vocabulary=11)
+    losses = PageLosses(width=8, vocabulary=11, nothing=10)
     features, letters = torch.randn(2, 4, 8), torch.zeros(2, 4, 4, dtype=torch.long)
     tokens = torch.full((2, 4, SLOTS), UNKNOWN)
     assert losses(features, letters, tokens)["tokens"].item() == 0

@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from tiny_photos import tiny_dataset
 from train_job import QUICK, stage
 
 from addressvlm.errors import AddressVLMError, InterruptedJob, UsageError
-from addressvlm.folders import read_json
+from addressvlm.folders import read_json, write_json
 from addressvlm.model.backbone import build_backbone, load_backbone, load_run, save_backbone
 from addressvlm.model.checkpoints import checkpoints
 from addressvlm.training import trainer
@@ -39,6 +40,22 @@ def contents(run: Path) -> dict[str, bytes]:
     found = {name: path.read_bytes() for name, path in files.items() if name != "log.jsonl"}
     lines = [{k: v for k, v in line.items() if k != "seconds"} for line in read_log(run)]
     return found | {"log.jsonl": json.dumps(lines).encode()}
+
+
+def test_names_that_nobody_can_read_are_warned_of(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen_px = build_backbone("tiny", seed=0).preprocessing.size_px
+    for image_px, font_px, warned in ((4 * seen_px, 24, True), (seen_px, 10, False)):
+        data = shutil.copytree(photos, tmp_path / f"data{image_px}")
+        config = read_json(data / "config.json")
+        write_json(data / "config.json", {**config, "image_px": image_px, "font_px": font_px})
+        train(
+            replace(stage("full"), name="alignment", max_steps=1), data, "tiny", tmp_path / f"run{image_px}"
+        )
+        said = capsys.readouterr().err
+        assert ("street names are 6.0 px high" in said) == warned
+        assert (f"--image-px {seen_px}" in said) == warned
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 """Text to build the mini tokenizer from: questions about streets, descriptions of buildings, invented names.
 
 It only has to contain the words and name parts that such texts are made of, in believable proportions, so
-that a city never seen still reads in few tokens. It is the same on every machine.
+that a city never seen still reads in few tokens. The names of mini cities fall into the parts that they are
+made of: which letters belong together can then be seen where they stand. It is the same on every machine.
 """
 
 import itertools
@@ -22,13 +23,15 @@ def corpus() -> Iterator[str]:
     parts: Parts = tomllib.loads(_FILE.read_text("utf-8"))
     rng = random.Random(0)
     words = {key: value.split(", ") for key, value in parts["words"].items()}
-    templates = itertools.cycle((parts["questions"] + parts["descriptions"]).splitlines())
+    texts = parts["questions"] + parts["descriptions"] + parts["lessons"]
+    templates = itertools.cycle(texts.splitlines())
     for template in itertools.islice(templates, _LINES):
         yield template.format(
             **{key: rng.choice(values) for key, values in words.items()},
             **{key: _street(rng, parts) for key in ("street", "other", "third", "fourth")},
             district=_district(rng, parts),
         )
+        yield _mini_name(rng, parts["mini"])
 
 
 def _street(rng: random.Random, parts: Parts) -> str:
@@ -47,6 +50,15 @@ def _name(rng: random.Random, parts: Parts) -> str:
     if draw < 0.3:
         return f"{rng.randint(1, 199)}{rng.choice(('th', 'st', 'nd', 'rd', '-chome'))}"
     return _invented(rng, parts["syllables"])
+
+
+def _mini_name(rng: random.Random, mini: dict[str, str]) -> str:
+    def one(key: str) -> str:
+        return rng.choice(mini[key].split())
+
+    if rng.random() < 0.25:
+        return f"{one('kana_fronts')}{one('kana_backs')}-{one('kana_types')}"
+    return f"{one('fronts')}{one('backs')} {one(rng.choice(('types', 'types', 'types', 'quarters')))}"
 
 
 def _invented(rng: random.Random, syllables: dict[str, str]) -> str:

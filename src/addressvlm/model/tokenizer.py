@@ -1,4 +1,4 @@
-"""The tokenizer of the mini models: byte-level BPE, 1,536 tokens, Phi-3's control tokens and template.
+"""The tokenizer of the mini models: byte-level BPE, 1,792 tokens, Phi-3's control tokens and template.
 
 Any Unicode text encodes and decodes to itself. `python -m addressvlm.model.tokenizer` makes its file again,
 to the same bytes.
@@ -13,7 +13,7 @@ from addressvlm.model.corpus import corpus
 from addressvlm.model.template import ASSISTANT, BOS, END, IMAGE, PHI3_TEMPLATE, SYSTEM, USER
 
 ASSETS = Path(__file__).parent / "assets"
-VOCABULARY = 1536
+VOCABULARY = 1792
 
 _PAD = "<pad>"
 _END_OF_TEXT = "<|endoftext|>"

@@ -34,7 +34,8 @@ UNKNOWN = -100
 Roll = tuple[int, int]  # how far a picture was rolled around its edges, down and across, in pixels
 
 _NO_LETTER_WEIGHT = 0.1  # most points have none
-_PATCHES_AT_ONCE = 256  # patches of a batch that are asked for their tokens: the vocabulary is wide
+# Patches of a batch that are asked for their tokens, with a beginning and without: the vocabulary is wide.
+_BEGINNING_AT_ONCE, _OTHERS_AT_ONCE = 192, 64
 _TRIES = 6  # places that a guest's word tries
 _DEPTH = 96  # width in which tokens are told
 
@@ -227,8 +228,10 @@ class TowerFeatures(nn.Module):
 class PageLosses(nn.Module):
     """What the patches of pages tell: their letters, the tokens that begin in them and the one before."""
 
-    def __init__(self, width: int, vocabulary: int):
+    def __init__(self, width: int, vocabulary: int, *, nothing: int):
+        """`nothing` is the token that stands for none in `tokens_of`."""
         super().__init__()
+        self._nothing = nothing
         self.letters = nn.Linear(width, LETTER_ROWS * LETTER_COLUMNS * (LETTERS + 1))
         self.tokens = nn.Linear(width, SLOTS * _DEPTH)
         self.vocabulary = nn.Linear(_DEPTH, vocabulary, bias=False)
@@ -242,9 +245,10 @@ class PageLosses(nn.Module):
     ) -> dict[str, torch.Tensor]:
         """Cross-entropies of (n, patches, width) features: `letters` over all points, `tokens` over some."""
         told = self.letters(features).flatten(0, 1).unflatten(-1, (-1, LETTERS + 1)).flatten(0, 1)
-        asked = (tokens[..., 0] != UNKNOWN).nonzero()
-        chosen = torch.randperm(len(asked), device="cpu")[:_PATCHES_AT_ONCE].to(asked.device)
-        where = asked[chosen].unbind(dim=1)
+        asked, begins = tokens[..., 0] != UNKNOWN, tokens[..., 1] != self._nothing
+        where = torch.cat(
+            [_some(asked & begins, _BEGINNING_AT_ONCE), _some(asked & ~begins, _OTHERS_AT_ONCE)]
+        ).unbind(dim=1)
         begun = functional.gelu(self.tokens(features[where]).unflatten(-1, (SLOTS, _DEPTH)))
         return {
             "letters": functional.cross_entropy(told, letters.flatten(), weight=self._weights),
@@ -255,6 +259,12 @@ class PageLosses(nn.Module):
         }
 
 
+def _some(chosen: torch.Tensor, count: int) -> torch.Tensor:
+    """The places where it is true, (n, dimensions), or as many of them."""
+    places = chosen.nonzero()
+    return places[torch.randperm(len(places), device="cpu")[:count].to(places.device)]
+
+
 class Reading(nn.Module):
     """The loss of a batch of pages; `parts` are the losses of the last batch by name."""
 
@@ -263,7 +273,9 @@ class Reading(nn.Module):
         self.features = TowerFeatures(backbone, bf16=bf16)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.page = PageLosses(self.features.width, len(backbone.tokenizer))
+            self.page = PageLosses(
+                self.features.width, len(backbone.tokenizer), nothing=backbone.tokenizer.pad_token_id
+            )
         self.parts: dict[str, float] = {}
 
     def forward(

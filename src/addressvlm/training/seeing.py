@@ -35,7 +35,7 @@ class Seeing(nn.Module):
         width = self.features.width
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.page = PageLosses(width, len(backbone.tokenizer))
+            self.page = PageLosses(width, len(backbone.tokenizer), nothing=backbone.tokenizer.pad_token_id)
             self.place = nn.Linear(width, 1)
             self.surfaces = nn.Linear(width, SURFACE_POINTS**2 * SURFACES)
             self.attributes = nn.Linear(width, attributes)

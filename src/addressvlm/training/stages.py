@@ -131,7 +131,7 @@ READING = Stage(
     per_device_train_batch_size=8,
     rounds="star",
     gradient_accumulation_steps=1,
-    num_train_epochs=7,
+    num_train_epochs=13,
 )
 SPELLING = replace(READING, name="spelling", trains=("projector", "language"), num_train_epochs=4)
 SEEING = replace(

@@ -12,10 +12,19 @@ from peft import PeftModel
 from torch import nn
 from torch.utils.data import Dataset
 
+from addressvlm.dataset.options import DatasetOptions
 from addressvlm.dataset.tables import read_conversations
 from addressvlm.environment import versions
 from addressvlm.errors import UsageError
-from addressvlm.folders import SUMMARY, Step, fingerprint, read_json, require_complete, write_atomically
+from addressvlm.folders import (
+    CONFIG,
+    SUMMARY,
+    Step,
+    fingerprint,
+    read_json,
+    require_complete,
+    write_atomically,
+)
 from addressvlm.model.backbone import ADAPTER, MODEL, RUN_FORMAT, Backbone, save_backbone
 from addressvlm.model.checkpoints import digests, publish
 from addressvlm.model.lora import save_adapter
@@ -36,6 +45,7 @@ from addressvlm.training.trainer import CHECKPOINTS, Collate, fit
 from addressvlm.work import keep_freed_memory, say
 
 GAZETTEER, FEATURES = "gazetteer.parquet", "features"
+_LEGIBLE_PX = 8.0
 
 
 def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str, Any]:
@@ -54,6 +64,7 @@ def train(stage: Stage, dataset: Path, base: str | Path, out: Path) -> dict[str,
         with processes.first_before_others():
             backbone, model = start(str(base), stage, out)
         _require_rounds(stage, backbone)
+        _warn_of_small_names(stage, dataset, backbone)
         conversations = Conversations(
             read_conversations(dataset, stage.name),
             backbone,
@@ -104,6 +115,23 @@ def _require_rounds(stage: Stage, backbone: Backbone) -> None:
     if stage.rounds == "star" and not reads_trees(backbone.model.config):
         raise UsageError(
             f"{backbone.name} reads rounds one after the other only; set rounds = chain, not star"
+        )
+
+
+def _warn_of_small_names(stage: Stage, dataset: Path, backbone: Backbone) -> None:
+    """Names that are drawn for larger pictures than the model sees may be too small to be read in them."""
+    if stage.name != "alignment" or not processes.is_first():
+        return
+    stored = read_json(dataset / CONFIG)
+    if not {"image_px", "font_px"} <= stored.keys():
+        return  # made by other hands
+    drawn = DatasetOptions(image_px=stored["image_px"], font_px=stored["font_px"])
+    seen_px = backbone.preprocessing.size_px
+    name_px = drawn.label_px * seen_px / drawn.image_px
+    if name_px < _LEGIBLE_PX:
+        say(
+            f"warning: street names are {name_px:.1f} px high in what {backbone.name} sees, too small to be "
+            f"read; build the data set with --image-px {seen_px}"
         )
 
 
