@@ -17,6 +17,7 @@ from addressvlm.errors import UsageError
 from addressvlm.model.backbone import Backbone
 from addressvlm.training.batches import Key
 from addressvlm.training.reading import (
+    GUESTS,
     LETTER_COLUMNS,
     LETTER_ROWS,
     SLOTS,
@@ -30,7 +31,7 @@ from addressvlm.training.reading import (
 
 ROADS = 8  # roads of a city in one sample, two scenes each
 SURFACE_POINTS = 2  # points along a side of a patch at which its surfaces are asked
-_PAGES = 0.5  # share of the pictures that are pages to read from, not maps with a photo
+_PAGES = 0.25  # share of the pictures that are pages to read from, not maps with a photo
 
 _ANYWHERE = 1 / 3  # how often the owners of names are asked where the photo is not in the middle
 _JOINED = ("views", "maps", "attributes", "surfaces", "letters", "tokens", "places", "spots", "owners")
@@ -76,7 +77,7 @@ class Glimpses(Dataset[Glimpse]):
     def __init__(self, scenes: Scenes, backbone: Backbone, *, seed: int):
         self._scenes = scenes
         self._backbone = backbone
-        self._pages = Pages(scenes, backbone, seed=seed)
+        self._pages = Pages(scenes, backbone, seed=seed, guests=GUESTS)
         self._patch_px = int(backbone.model.config.vision_config.patch_size)
         self._seed = seed
         # Parsed once: place and attributes of every scene.
@@ -140,8 +141,8 @@ class Glimpses(Dataset[Glimpse]):
         )
 
     def _page(self, index: int, facts: SceneFacts, dice: np.random.Generator) -> _Seen:
-        roll = self._pages.roll(dice)
-        return _Seen(self._pages.page(index, roll), UNKNOWN, self._spot(facts, roll), self._unknown())
+        page, roll = self._pages.visit(index, dice)
+        return _Seen(page, UNKNOWN, self._spot(facts, roll), self._unknown())
 
     def _map(self, index: int, facts: SceneFacts, dice: np.random.Generator) -> _Seen:
         picture = self._scenes.picture(index, "grafted")

@@ -78,17 +78,13 @@ class Pages(Dataset[Page]):
         return len(self._scenes)
 
     def __getitem__(self, key: Key) -> Page:
-        dice = np.random.default_rng((self._seed, *key))
-        return self._as_seen(self.sheet(key[1], dice), self.roll(dice))
+        return self.visit(key[1], np.random.default_rng((self._seed, *key)))[0]
 
-    def roll(self, dice: np.random.Generator) -> Roll:
-        """How far to roll a page: any number of pixels."""
+    def visit(self, scene: int, dice: np.random.Generator) -> tuple[Page, Roll]:
+        """The page of a scene with the words of its guests, rolled by any number of pixels, and how far."""
+        sheet = self.sheet(scene, dice)
         down, across = dice.integers(0, self._backbone.preprocessing.size_px, 2).tolist()
-        return down, across
-
-    def page(self, scene: int, roll: Roll = (0, 0)) -> Page:
-        """The page of a scene, rolled."""
-        return self._as_seen(self._sheet(scene), roll)
+        return self._as_seen(sheet, (down, across)), (down, across)
 
     def sheet(self, scene: int, dice: np.random.Generator) -> "Sheet":
         """The page of a scene with the words of its guests."""
