@@ -6,7 +6,8 @@ import torch
 from transformers import AttentionInterface, LlavaForConditionalGeneration, PreTrainedModel
 
 from addressvlm.model import treeattention
-from addressvlm.model.backbone import build_backbone, initialise
+from addressvlm.model.backbone import build_backbone
+from addressvlm.model.initialising import initialise
 from addressvlm.model.presets import PRESETS, Preset, Tower
 from addressvlm.model.tokenizer import mini_tokenizer
 from addressvlm.model.tokentree import TokenTree

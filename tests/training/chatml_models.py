@@ -17,7 +17,8 @@ from transformers import (
 from transformers.models.minicpmv4_6 import MiniCPMV4_6Config
 
 from addressvlm.folders import write_json
-from addressvlm.model.backbone import initialise, quiet
+from addressvlm.model.backbone import quiet
+from addressvlm.model.initialising import initialise
 from addressvlm.model.tokenizer import ASSETS
 
 CHATML = """\

@@ -1,14 +1,12 @@
 """A model with everything it takes to use it: weights, tokenizer, preprocessing."""
 
 import contextlib
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import nn
 from transformers import (
     AutoModelForImageTextToText,
     AutoTokenizer,
@@ -22,6 +20,7 @@ from addressvlm.errors import AddressVLMError
 from addressvlm.folders import SUMMARY, read_json
 from addressvlm.model.checkpoints import publish, require_safe_folder
 from addressvlm.model.hub import HUB
+from addressvlm.model.initialising import initialise
 from addressvlm.model.lora import load_adapter
 from addressvlm.model.memory import require_room
 from addressvlm.model.pictures import picture_px, picture_tokens, require_picture_size
@@ -82,29 +81,6 @@ def build_backbone(name: str, *, seed: int) -> Backbone:
         pad_token_id=tokenizer.pad_token_id,
     )
     return Backbone(model.eval(), tokenizer, chosen.preprocessing, f"{RANDOM}{name}")
-
-
-def initialise(model: nn.Module, *, seed: int) -> None:
-    """Draw weights that let a small model learn quickly, in the order of their names.
-
-    Linear layers and convolutions by their fan-in; Hugging Face's 0.02 is far smaller at these widths.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    for name, weight in sorted(model.named_parameters()):
-        if weight.ndim > 1:
-            nn.init.normal_(weight, std=_std(name, weight), generator=generator)
-        elif name.endswith("class_embedding"):
-            nn.init.normal_(weight, std=0.2, generator=generator)
-        else:
-            nn.init.constant_(weight, 0.0 if name.endswith("bias") else 1.0)
-
-
-def _std(name: str, weight: torch.Tensor) -> float:
-    if "position_embedding" in name:
-        return 0.2  # 0.02 drowns beside the patches: a tower that sees no places learns slowly
-    if "embed_tokens" in name:
-        return 0.08
-    return 1 / math.sqrt(weight[0].numel())
 
 
 def save_backbone(backbone: Backbone, folder: Path) -> None:
