@@ -18,11 +18,13 @@ from addressvlm.dataset import scenery
 from addressvlm.dataset.options import SceneOptions
 from addressvlm.dataset.scenery import make_scenes
 from addressvlm.dataset.scenes import Scenes
-from addressvlm.errors import InterruptedJob, UsageError
+from addressvlm.errors import AddressVLMError, InterruptedJob, UsageError
+from addressvlm.experiments import shipping
 from addressvlm.experiments.pretraining import RUNS, PretrainingPlan, run_pretraining
+from addressvlm.experiments.shipping import CARD, CURVES, ship
 from addressvlm.folders import read_json
 from addressvlm.model import presets
-from addressvlm.model.backbone import build_backbone
+from addressvlm.model.backbone import build_backbone, load_backbone
 from addressvlm.model.presets import Tower
 from addressvlm.training import trainer
 from addressvlm.training.glimpses import Glimpses
@@ -95,6 +97,24 @@ def test_the_exam_is_about_other_cities_and_has_its_controls(made: Path) -> None
     assert not {path.name for path in (made / "exam").glob("city*")} & {
         path.name for path in (made / "scenes").glob("city*")
     }
+
+
+@pytest.mark.slow
+def test_what_is_shipped_is_small_and_tells_what_it_is(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ship(made, tmp_path / "small", "addressvlm train pretrain")
+    shipped, trained = (load_backbone(one).model.state_dict() for one in (folder, made / "model" / "model"))
+    assert all((weight.to(torch.bfloat16) == shipped[name]).all() for name, weight in trained.items())
+    card = " ".join((folder / CARD).read_text("utf-8").split())
+    for name in RUNS:
+        assert f": {read_json(made / name / 'summary.json')['steps']} steps" in card
+    assert "`mini:7` to `mini:8`" in card
+    assert "| map: name at a place, names not drawn |" in card
+    assert (folder / CURVES).stat().st_size > 10_000
+    monkeypatch.setattr(shipping, "MOST_BYTES", 1000)
+    with pytest.raises(AddressVLMError, match="a package carries"):
+        ship(made, tmp_path / "large", "")
 
 
 @pytest.mark.slow

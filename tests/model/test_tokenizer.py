@@ -1,7 +1,10 @@
+import tomllib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from addressvlm.cities.minicity import names
 from addressvlm.model.conversation import encode_text
 from addressvlm.model.tokenizer import ASSETS, VOCABULARY, make_tokenizer, mini_tokenizer
 
@@ -14,6 +17,24 @@ def test_tokenizer_file_is_made_again_to_the_same_bytes() -> None:
 
 def test_vocabulary_has_the_promised_size() -> None:
     assert len(TOKENIZER) == VOCABULARY == 1792
+
+
+def test_the_corpus_knows_the_parts_of_mini_cities_names() -> None:
+    """The package of models may not import that of cities, so the parts stand in both."""
+    mini = tomllib.loads((ASSETS / "corpus.toml").read_text("utf-8"))["mini"]
+    assert mini["fronts"].split() == list(names._FRONT)
+    assert mini["backs"].split() == list(names._BACK)
+    assert mini["kana_fronts"].split() == list(names._KANA_FRONT)
+    assert mini["kana_backs"].split() == list(names._KANA_BACK)
+    assert set(mini["types"].split()) >= {*names._PITTS_TYPES, *names._SF_TYPES}
+    assert set(mini["quarters"].split()) == set(names._QUARTERS)
+    assert {f"-{kind}" for kind in mini["kana_types"].split()} == set(names._KANA_TYPES)
+
+
+def test_most_names_of_mini_cities_fall_into_their_parts() -> None:
+    found = [TOKENIZER.tokenize(front + back) for front in names._FRONT for back in names._BACK]
+    parts = [[f"Ġ{front}", back] for front in names._FRONT for back in names._BACK]
+    assert sum(one == other for one, other in zip(found, parts, strict=True)) > 0.85 * len(parts)
 
 
 @given(st.text())

@@ -21,7 +21,7 @@ from addressvlm.cities.minicity.surfaces import SURFACES as _SURFACES
 from addressvlm.errors import AddressVLMError
 from addressvlm.folders import require_complete
 from addressvlm.imagery.grafting import graft
-from addressvlm.imagery.lettering import ALPHABET
+from addressvlm.imagery.lettering import ALPHABET, Box, overlap
 
 # What a scene can be shown as; `grafted` is the view on its map with names, `unnamed` on the one without.
 Picture = Literal["view", "plain", "named", "page", "grafted", "unnamed"]
@@ -39,9 +39,13 @@ class Name:
     """
 
     name: str
-    box: tuple[int, int, int, int]
+    box: Box
     course_deg: float
     middles: tuple[tuple[float, float], ...] = ()
+
+    def lies_under(self, box: Box) -> bool:
+        """Whether something in this box would hide a part of the name."""
+        return overlap(self.box, box)
 
 
 @dataclass(frozen=True)

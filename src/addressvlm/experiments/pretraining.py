@@ -16,17 +16,27 @@ from addressvlm.training.pretrain import pretrain
 from addressvlm.training.stages import EVERYTHING, READING, SEEING, SPEAKING, SPELLING, Stage
 from addressvlm.work import say
 
-# The folders of the training runs and the fields of the plan that say how, in their order.
+
+@dataclass(frozen=True)
+class Run:
+    """A training run: the field of the plan that says how, and the runs whose weights it takes.
+
+    Without `start` they are random; without `voice` projector and language model come from `start`, too.
+    """
+
+    stage: str
+    start: str | None = None
+    voice: str | None = None
+
+
+# By their folders, in their order: the speller and the tower both start from the reader.
 RUNS = {
-    "reader": "reading",
-    "speller": "spelling",
-    "tower": "seeing",
-    "speech": "speaking",
-    "model": "everything",
+    "reader": Run("reading"),
+    "speller": Run("spelling", "reader"),
+    "tower": Run("seeing", "reader"),
+    "speech": Run("speaking", "tower", voice="speller"),
+    "model": Run("everything", "speech"),
 }
-# What a run starts from, and whose language model it takes: tower and speller both start from the reader.
-_STARTS = {"speller": "reader", "tower": "reader", "speech": "tower", "model": "speech"}
-_VOICES = {"speech": "speller"}
 
 
 @dataclass(frozen=True)
@@ -57,11 +67,11 @@ def run_pretraining(
             made = make_scenes(plan.scenes, scenes, workers=workers)
         with timed(out, "exam"):
             make_scenes(plan.exam, exam, workers=workers)
-        for name, stage in RUNS.items():
+        for name, run in RUNS.items():
             say(f"{out.name}: {name}")
-            start = out / _STARTS[name] if name in _STARTS else plan.preset
-            voice = out / _VOICES[name] if name in _VOICES else None
-            pretrain(replace(getattr(plan, stage), seed=seed), scenes, start, out / name, voice=voice)
+            stage = replace(getattr(plan, run.stage), seed=seed)
+            start = out / run.start if run.start else plan.preset
+            pretrain(stage, scenes, start, out / name, voice=out / run.voice if run.voice else None)
         model = out / "model"
         marks = examine(Localizer.load(model), exam, scenes=plan.examined)
         return step.finish(

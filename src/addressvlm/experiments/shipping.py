@@ -109,9 +109,9 @@ def _card(
     config = read_json(pretraining / "config.json")
     scenes, exam = config["scenes"], config["exam"]
     runs: dict[str, Any] = {}
-    for name, stage in RUNS.items():
+    for name, run in RUNS.items():
         runs[f"{name}_steps"] = summary["steps"][name]
-        runs[f"{name}_epochs"] = config[stage]["num_train_epochs"]
+        runs[f"{name}_epochs"] = config[run.stage]["num_train_epochs"]
         runs[f"{name}_minutes"] = read_log(pretraining / name)[-1]["seconds"] / 60
     return CARD_TEXT.format(
         **origin,

@@ -16,6 +16,8 @@ from addressvlm.imagery.fonts import FONT
 
 # A letter's number is its place in here, from 1 on; 0 is none.
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-'."
+Box = tuple[int, int, int, int]  # left, top, right, bottom
+
 _ATTEMPTS = 4
 _FINE = 4  # words are drawn so many times larger: letters of 8 px would be bent to the grid of pixels
 _LEVEL = 0.9  # share of the words that stand level, as on small maps
@@ -29,7 +31,7 @@ class Written:
     """
 
     word: str
-    box: tuple[int, int, int, int]
+    box: Box
     middles: tuple[tuple[float, float], ...]
 
 
@@ -57,7 +59,7 @@ def write_words(
         for _ in range(_ATTEMPTS if min(free) >= 0 else 0):
             left, top = int(rng.integers(free[0] + 1)), int(rng.integers(free[1] + 1))
             box = (left, top, left + ink.width, top + ink.height)
-            if not any(_overlap(box, other.box) for other in found):
+            if not any(overlap(box, other.box) for other in found):
                 page.paste("#fff", box, halo)
                 page.paste("#111", box, ink)
                 cells.paste(letters, (left, top))
@@ -120,5 +122,6 @@ def _turned(
     return plane.resize((math.ceil(plane.width / _FINE), math.ceil(plane.height / _FINE)), shrinking)
 
 
-def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:
+def overlap(one: Box, other: Box) -> bool:
+    """Whether two boxes share more than an edge."""
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

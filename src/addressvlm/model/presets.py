@@ -4,7 +4,7 @@ The mini models are the classes of the full size with small numbers; only these 
 """
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -119,28 +119,24 @@ def _sizes(tower: Tower) -> dict[str, int]:
 # The pictures are the hard part: a deeper tower over a small language model. Its patches are as small as a
 # letter or two of a street name (10 px high): a linear layer must tell what is in a patch wherever it lies
 # there, and of two letters it learns that from half as many pages as of five (docs/experiment-log.md).
+_MINI = Preset(
+    vision=Tower("clip", width=128, layers=6, heads=2, mlp=384),
+    text=Tower("phi3", width=128, layers=3, heads=2, mlp=384),
+    image_px=144,
+    patch_px=12,
+    vision_feature_layer=-1,
+)
 PRESETS = {
-    "mini": Preset(
-        vision=Tower("clip", width=128, layers=6, heads=2, mlp=384),
-        text=Tower("phi3", width=128, layers=3, heads=2, mlp=384),
-        image_px=144,
-        patch_px=12,
-        vision_feature_layer=-1,
-    ),
-    "mini-siglip": Preset(
-        vision=Tower("siglip", width=128, layers=6, heads=2, mlp=384),
-        text=Tower("qwen2", width=128, layers=3, heads=2, mlp=384),
-        image_px=144,
-        patch_px=12,
-        vision_feature_layer=-1,
+    "mini": _MINI,
+    "mini-siglip": replace(
+        _MINI, vision=replace(_MINI.vision, family="siglip"), text=replace(_MINI.text, family="qwen2")
     ),
     # For random weights: fewer patches, which cannot be read so well, but cost half as much.
-    "mini-112": Preset(
-        vision=Tower("clip", width=192, layers=6, heads=3, mlp=576),
-        text=Tower("phi3", width=128, layers=3, heads=2, mlp=384),
+    "mini-112": replace(
+        _MINI,
+        vision=replace(_MINI.vision, width=192, heads=3, mlp=576),
         image_px=112,
         patch_px=14,
-        vision_feature_layer=-1,
     ),
     # The paper's: CLIP ViT-L/14 at 336 px, two linear layers, Phi-3-mini-4k.
     "llava-phi3-mini": Preset(

@@ -17,7 +17,6 @@ from addressvlm.errors import UsageError
 from addressvlm.model.backbone import Backbone
 from addressvlm.training.batches import Key
 from addressvlm.training.reading import (
-    GUESTS,
     LETTER_COLUMNS,
     LETTER_ROWS,
     SLOTS,
@@ -77,7 +76,7 @@ class Glimpses(Dataset[Glimpse]):
     def __init__(self, scenes: Scenes, backbone: Backbone, *, seed: int):
         self._scenes = scenes
         self._backbone = backbone
-        self._pages = Pages(scenes, backbone, seed=seed, guests=GUESTS)
+        self._pages = Pages(scenes, backbone, seed=seed)
         self._patch_px = int(backbone.model.config.vision_config.patch_size)
         self._seed = seed
         # Parsed once: place and attributes of every scene.

@@ -11,14 +11,14 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from addressvlm.dataset.lessons import Lesson, Syllabus, lecture, lessons
-from addressvlm.dataset.scenes import Name, Scenes
+from addressvlm.dataset.scenes import Name, SceneFacts, Scenes
 from addressvlm.model.backbone import Backbone
 from addressvlm.model.conversation import Rounds, Turn, encode_conversation
 from addressvlm.training.batches import Key, Sample
 from addressvlm.training.batches import collate as collate_samples
 from addressvlm.training.glimpses import Glimpse, Glimpses
 from addressvlm.training.glimpses import collate as collate_glimpses
-from addressvlm.training.reading import GUESTS, SLOTS, UNKNOWN, Pages, tokens_of
+from addressvlm.training.reading import SLOTS, UNKNOWN, Pages, tokens_of
 from addressvlm.training.seeing import Seeing
 from addressvlm.training.speaking import Speaking
 
@@ -34,23 +34,14 @@ class Lecture:
     tokens: npt.NDArray[np.int64]
 
 
-class Lectures(Dataset[Lecture]):
-    """Every scene once an epoch, each time with other lessons. Keys are (epoch, index)."""
+class _Asking(Dataset[Lecture]):
+    """Every scene once an epoch, each time asked otherwise. Keys are (epoch, index)."""
 
-    def __init__(
-        self,
-        scenes: Scenes,
-        backbone: Backbone,
-        *,
-        seed: int,
-        rounds: Rounds,
-        syllabus: Syllabus,
-    ):
-        self._rounds = rounds
-        self._syllabus = syllabus
+    def __init__(self, scenes: Scenes, backbone: Backbone, *, seed: int, rounds: Rounds):
         self._scenes = scenes
         self._backbone = backbone
         self._seed = seed
+        self._rounds = rounds
 
     def __len__(self) -> int:
         return len(self._scenes)
@@ -60,60 +51,64 @@ class Lectures(Dataset[Lecture]):
 
     def about(self, scene: int, dice: np.random.Generator) -> Lecture:
         """A lecture about a scene."""
+        raise NotImplementedError
+
+    def _lecture(
+        self,
+        facts: SceneFacts,
+        pixels: npt.NDArray[np.uint8],
+        asked: Sequence[Lesson],
+        words: Sequence[Name] | None,
+    ) -> Lecture:
+        """Lessons about a picture, encoded; `words` are those of a page."""
+        tokenizer, size_px = self._backbone.tokenizer, self._backbone.preprocessing.size_px
+        turns = [Turn(lesson.question, lesson.answer) for lesson in asked]
+        encoded = encode_conversation(
+            tokenizer, turns, image_tokens=self._backbone.image_tokens, rounds=self._rounds
+        )
+        patch_px = int(self._backbone.model.config.vision_config.patch_size)
+        side = size_px // patch_px
+        if words is None:
+            tokens = np.full((side * side, SLOTS), UNKNOWN)
+        else:
+            tokens = tokens_of(words, tokenizer, patch_px, side)
+        return Lecture(Sample(facts.place, encoded, pixels[None]), tokens)
+
+
+class Lectures(_Asking):
+    """Lessons of a syllabus: about one of the pictures of a scene, drawn anew at every visit."""
+
+    def __init__(self, scenes: Scenes, backbone: Backbone, *, seed: int, rounds: Rounds, syllabus: Syllabus):
+        super().__init__(scenes, backbone, seed=seed, rounds=rounds)
+        self._syllabus = syllabus
+
+    def about(self, scene: int, dice: np.random.Generator) -> Lecture:
+        """A phrase, a judgment and a choice about one of its pictures."""
         facts = self._scenes.facts(scene)
         stranger = self._scenes.facts(int(dice.integers(len(self._scenes))))
         others = [name.name for name in (*stranger.names, *stranger.page)]
-        size_px = self._backbone.preprocessing.size_px
-        drawn = lecture(facts, others, size_px, dice, self._syllabus)
-        pixels = self._backbone.preprocessing.pixels(self._scenes.picture(scene, drawn.picture))
-        words = facts.page if drawn.picture == "page" else None
-        return _given(self._backbone, facts.place, pixels, words, drawn.lessons, self._rounds)
+        preprocessing = self._backbone.preprocessing
+        drawn = lecture(facts, others, preprocessing.size_px, dice, self._syllabus)
+        pixels = preprocessing.pixels(self._scenes.picture(scene, drawn.picture))
+        return self._lecture(facts, pixels, drawn.lessons, facts.page if drawn.picture == "page" else None)
 
 
-class Spellings(Dataset[Lecture]):
-    """Every page once an epoch, each time with other guests, and all that is written on it.
+class Spellings(_Asking):
+    """All that is written on the page of a scene and its guests.
 
     A list of all names makes the language model copy more in one answer than questions after single ones do.
-    Keys are (epoch, index).
     """
 
     def __init__(self, scenes: Scenes, backbone: Backbone, *, seed: int, rounds: Rounds):
-        self._scenes = scenes
-        self._pages = Pages(scenes, backbone, seed=seed, guests=GUESTS)
-        self._backbone = backbone
-        self._seed = seed
-        self._rounds = rounds
+        super().__init__(scenes, backbone, seed=seed, rounds=rounds)
+        self._pages = Pages(scenes, backbone, seed=seed)
 
-    def __len__(self) -> int:
-        return len(self._scenes)
-
-    def __getitem__(self, key: Key) -> Lecture:
-        dice = np.random.default_rng((self._seed, *key))
-        sheet = self._pages.sheet(key[1], dice)
-        facts = replace(self._scenes.facts(key[1]), page=tuple(sheet.words))
+    def about(self, scene: int, dice: np.random.Generator) -> Lecture:
+        """All lessons about the names on its page."""
+        sheet = self._pages.sheet(scene, dice)
+        facts = replace(self._scenes.facts(scene), page=tuple(sheet.words))
         known = lessons(facts, "page", (), self._backbone.preprocessing.size_px, dice)
-        return _given(self._backbone, facts.place, sheet.pixels, facts.page, known, self._rounds)
-
-
-def _given(
-    backbone: Backbone,
-    place: str,
-    pixels: npt.NDArray[np.uint8],
-    words: Sequence[Name] | None,
-    asked: Sequence[Lesson],
-    rounds: Rounds,
-) -> Lecture:
-    """Lessons about a picture, encoded; `words` are those of a page."""
-    turns = [Turn(lesson.question, lesson.answer) for lesson in asked]
-    encoded = encode_conversation(
-        backbone.tokenizer, turns, image_tokens=backbone.image_tokens, rounds=rounds
-    )
-    patch_px = int(backbone.model.config.vision_config.patch_size)
-    side = backbone.preprocessing.size_px // patch_px
-    tokens = np.full((side * side, SLOTS), UNKNOWN)
-    if words is not None:
-        tokens = tokens_of(words, backbone.tokenizer, patch_px, side)
-    return Lecture(Sample(place, encoded, pixels[None]), tokens)
+        return self._lecture(facts, sheet.pixels, known, facts.page)
 
 
 def collate(lectures: Sequence[Lecture], *, pad_id: int) -> dict[str, Any]:

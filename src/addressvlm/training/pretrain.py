@@ -20,7 +20,7 @@ from addressvlm.training.lectures import Everything, Lectures, Spellings, Studie
 from addressvlm.training.lectures import collate as collate_lectures
 from addressvlm.training.loss import AnswerLoss
 from addressvlm.training.precision import computes_in_bf16
-from addressvlm.training.reading import GUESTS, Pages, Reading
+from addressvlm.training.reading import Pages, Reading
 from addressvlm.training.reading import collate as collate_pages
 from addressvlm.training.seeing import Seeing
 from addressvlm.training.speaking import Speaking
@@ -71,7 +71,7 @@ def _learning(stage: Stage, backbone: Backbone, scenes: Scenes) -> tuple[nn.Modu
     """The loss of a stage, its samples, and how they become a batch."""
     bf16 = computes_in_bf16(stage)
     if stage.name == "reading":
-        pages = Pages(scenes, backbone, seed=stage.seed, guests=GUESTS)
+        pages = Pages(scenes, backbone, seed=stage.seed)
         return Reading(backbone, bf16=bf16, seed=stage.seed), pages, collate_pages
     if stage.name == "seeing":
         glimpses = Glimpses(scenes, backbone, seed=stage.seed)

@@ -28,7 +28,6 @@ from addressvlm.training.quicklayers import use_quick_layers
 LETTER_ROWS, LETTER_COLUMNS = 2, 2  # points of a patch at which its letters are asked
 TOKENS = 3  # tokens that can begin in one patch
 SLOTS = 1 + TOKENS  # the token before the first of them, and they
-GUESTS = 3  # other pages whose words are put on a page where it has room, in the reading stage
 UNKNOWN = -100
 
 Roll = tuple[int, int]  # how far a picture was rolled around its edges, down and across, in pixels
@@ -36,6 +35,7 @@ Roll = tuple[int, int]  # how far a picture was rolled around its edges, down an
 _NO_LETTER_WEIGHT = 0.1  # most points have none
 # Patches of a batch that are asked for their tokens, with a beginning and without: the vocabulary is wide.
 _BEGINNING_AT_ONCE, _OTHERS_AT_ONCE = 192, 64
+_GUESTS = 3  # other pages whose words are put on a page
 _TRIES = 6  # places that a guest's word tries
 _DEPTH = 96  # width in which tokens are told
 
@@ -54,17 +54,16 @@ class Page:
 
 
 class Pages(Dataset[Page]):
-    """The page of every scene, once an epoch, each time rolled otherwise. Keys are (epoch, index).
+    """The page of every scene, once an epoch, each time with other guests and rolled otherwise.
 
-    A page rolled around its edges has other letters on its patches: one page is as good as many. With
-    `guests`, the words of as many other pages stand on it, too, where there is room: what is paid for is
-    patches, so they should be full.
+    Keys are (epoch, index). A page rolled around its edges has other letters on its patches: one page is as
+    good as many. Guests are other pages whose words stand on it, too, where there is room: what is paid for
+    is patches, so they should be full.
     Raises UsageError where the scenes have another size than the backbone's pictures.
     """
 
-    def __init__(self, scenes: Scenes, backbone: Backbone, *, seed: int, guests: int = 0):
+    def __init__(self, scenes: Scenes, backbone: Backbone, *, seed: int):
         self._seed = seed
-        self._guests = guests
         self._scenes = scenes
         self._backbone = backbone
         self._patch_px = int(backbone.model.config.vision_config.patch_size)
@@ -89,7 +88,7 @@ class Pages(Dataset[Page]):
     def sheet(self, scene: int, dice: np.random.Generator) -> "Sheet":
         """The page of a scene with the words of its guests."""
         sheet = self._sheet(scene)
-        for guest in dice.integers(0, len(self), self._guests).tolist():
+        for guest in dice.integers(0, len(self), _GUESTS).tolist():
             sheet.take_in(self._sheet(guest), dice)
         return sheet
 
@@ -125,17 +124,13 @@ class Sheet:
                     0, (len(self.letters) - width + 1, len(self.letters) - height + 1)
                 ).tolist()
                 box = (x, y, x + width, y + height)
-                if any(_overlap(box, other.box) for other in self.words):
+                if any(other.lies_under(box) for other in self.words):
                     continue
                 here, there = np.s_[..., y : box[3], x : box[2]], np.s_[..., top:bottom, left:right]
                 self.pixels[here], self.letters[here] = guest.pixels[there], guest.letters[there]
                 moved = tuple((across - left + x, down - top + y) for across, down in word.middles)
                 self.words.append(replace(word, box=box, middles=moved))
                 break
-
-
-def _overlap(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def letters_of(cells: npt.NDArray[np.uint8], patch_px: int) -> npt.NDArray[np.int64]:
