@@ -63,17 +63,23 @@ def test_a_name_longer_than_its_street_stands_level_and_wrapped_beside_it(town: 
     assert shapely.box(left, top, right, bottom).distance(street) < 5
 
 
-def test_level_first_turns_a_name_only_where_it_does_not_fit_level(frame: Frame):
+def test_level_names_stand_in_cells_over_their_streets_or_beside_them(frame: Frame):
     one = streets(frame, {"Elder Lane": [[(-60, -60), (60, 60)]]})
     assert by_name(draw_street_names(blank(), frame, one, font_px=12))["Elder Lane"].angle_deg > 40
-    (label,) = draw_street_names(blank(), frame, one, font_px=12, level_first=True).labels
+    (label,) = draw_street_names(blank(), frame, one, font_px=12, level=True).labels
     assert label.angle_deg == 0
-    # 20 px beside the photo: only letters on top of each other fit there.
+    assert len(label.middles) == len("Elder Lane")
+    middle = frame.size_px / 2
+    assert shapely.box(*label.box).contains(shapely.Point(middle, middle))
+    assert all((x - 3.5) % 7 == 0 and (y - 7) % 14 == 0 for x, y in label.middles)  # cells of 7 x 14 px
+    # Photo over the middle: the name goes to where its street is seen.
+    reserved = (int(middle) - 60, 0, 300, 300)
+    aside = draw_street_names(blank(), frame, one, font_px=12, level=True, reserved=reserved)
+    assert all(label.box[2] <= reserved[0] for label in aside.labels)
+    # A strip narrower than the name: there is no room.
     narrow = streets(frame, {"Elder Lane": [[(-140, -100), (-140, 100)]]})
-    beside = draw_street_names(
-        blank(), frame, narrow, font_px=12, level_first=True, reserved=(30, 0, 300, 300)
-    )
-    assert abs(beside.labels[0].angle_deg) == pytest.approx(90, abs=2)
+    beside = draw_street_names(blank(), frame, narrow, font_px=12, level=True, reserved=(30, 0, 300, 300))
+    assert beside.labels == ()
 
 
 def test_what_is_written_lies_inside_the_boxes_and_is_all_there(town: StreetMap, frame: Frame):

@@ -91,7 +91,7 @@ def test_words_of_a_guest_stand_where_there_is_room() -> None:
     guest = Sheet(np.full((3, 40, 40), 9, np.uint8), np.zeros((40, 40), np.uint8), [word] * 9)
     guest.letters[3:13, 2:8], guest.letters[3:13, 8:14] = 1, 28
     before = host.pixels
-    host.take_in(guest, dice)
+    host.take_in(guest, 4, dice)
     assert before.max() == 0  # the page itself is kept for other visits
     assert 2 < len(host.words) < 9
     drawn = np.zeros((40, 40), int)
@@ -100,6 +100,8 @@ def test_words_of_a_guest_stand_where_there_is_room() -> None:
         drawn[top:bottom, left:right] += 1
     assert drawn.max() == 1
     for one in host.words[1:]:
+        left, top, right, bottom = one.box
+        assert (left % 4, top % 4, right - left, bottom - top) == (2, 3, 12, 10)  # moved by whole patches
         for (across, down), letter in zip(one.middles, (1, 28), strict=True):
             assert host.letters[int(down), int(across)] == letter
     assert ((host.pixels[0] == 9) == (host.letters > 0)).all()

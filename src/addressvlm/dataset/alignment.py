@@ -111,7 +111,7 @@ def labelled_map(
         city.streets,
         reserved=reserved,
         font_px=font_px,
-        level_first=options.names_level,
+        level=options.names_level,
     )
 
 

@@ -29,8 +29,8 @@ class DatasetOptions:
     font_px: float | None = None
     """Height of the street names in the final picture; by default 1/28 of its side, but at least 8 pixels."""
     name_style: NameStyle = "auto"
-    """How street names stand where there is room: along their streets, or level; auto: level in pictures
-    below 200 pixels, where turned letters can hardly be read."""
+    """How street names stand: along their streets, or level with each letter in a cell of a grid; auto: level
+    in pictures below 200 pixels, where small models can hardly read them otherwise."""
     control: Control = "none"
     """What alignment pictures lack while their texts stay: names on the map (unnamed), the map (blank), the
     right map (elsewhere), all but the street view (view). Or the texts are mixed up (shuffled)."""
@@ -96,7 +96,7 @@ class DatasetOptions:
 
     @property
     def names_level(self) -> bool:
-        """Whether street names stand level where there is room."""
+        """Whether street names stand level, in cells."""
         if self.name_style == "auto":
             return self.image_px < _SMALL_PX
         return self.name_style == "level"

@@ -128,7 +128,7 @@ def city_scenes(seed: int, options: SceneOptions) -> Iterator[Scene]:
             streets.assign(name=names),
             reserved=reserved,
             font_px=options.label_px,
-            level_first=True,
+            level=True,
         )
         index, crossing = _streets_of(paths, x, y)
         window = shapely.box(
@@ -143,15 +143,14 @@ def city_scenes(seed: int, options: SceneOptions) -> Iterator[Scene]:
             street=renamed[own[index]],
             cross_street=None if crossing is None else renamed[own[crossing]],
             names=tuple(
-                Name(label.name, label.box, _course(paths[names.index(label.name)], window))
+                Name(label.name, label.box, _course(paths[names.index(label.name)], window), label.middles)
                 for label in labelled.labels
             ),
             view=view.facts,
             words=view.scene,
         )
-        size_px = options.label_px * float(rng.choice([1, 1, 1, 1.15, 1.4]))
         stored = Image.open(io.BytesIO(jpeg(plain)))
-        page = write_words(stored, _words(namer, rng), rng, font_px=size_px)
+        page = write_words(stored, _words(namer, rng), rng, font_px=options.label_px)
         yield Scene(view.image, plain, labelled.image, page, view.surfaces, facts)
 
 

@@ -35,7 +35,7 @@ class Name:
     """A street name on a map: where it stands (left, top, right, bottom in pixels), and how its street runs.
 
     `course_deg` is the direction of the street in [0, 180): 0 is north to south, 90 west to east. `middles`
-    are those of the characters, in pixels, where they are known: on pages.
+    are those of its characters, in pixels.
     """
 
     name: str
@@ -103,7 +103,13 @@ class Scenes:
             for entry in stored.pop("page")
         ]
         names = [
-            Name(entry["name"], tuple(entry["box"]), entry["course_deg"]) for entry in stored.pop("names")
+            Name(
+                entry["name"],
+                tuple(entry["box"]),
+                entry["course_deg"],
+                tuple(map(tuple, entry["middles"])),
+            )
+            for entry in stored.pop("names")
         ]
         return SceneFacts(**{**stored, "at": tuple(stored["at"]), "names": tuple(names), "page": tuple(page)})
 

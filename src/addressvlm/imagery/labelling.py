@@ -1,4 +1,4 @@
-"""Street names written on a satellite picture, along their streets (Sec. 3.2)."""
+"""Street names written on a satellite picture, along their streets (Sec. 3.2) or level in cells."""
 
 import math
 from collections.abc import Iterator
@@ -16,8 +16,9 @@ from shapely.geometry.base import BaseGeometry
 
 from addressvlm.errors import UsageError
 from addressvlm.imagery.canvas import Box, Canvas, in_pixels, mapnik
-from addressvlm.imagery.fonts import FONT
+from addressvlm.imagery.fonts import FONT, MONOSPACED
 from addressvlm.imagery.frames import Frame
+from addressvlm.imagery.lettering import Lettering, Written
 
 _STYLES = """
 <Style name="along"><Rule>
@@ -32,6 +33,7 @@ _STYLES = """
 _LOOK = (
     'face-name="{face}" size="{size}" fill="#111" halo-fill="#fff" halo-radius="{halo}" avoid-edges="true"'
 )
+_KINDS = ("along", "beside")
 # How far letters hang below the box that Mapnik gives a level name, over the font's size.
 _DESCENT = 0.25
 
@@ -41,13 +43,15 @@ class Label:
     """A street name as it stands on the picture, complete and with nothing over it.
 
     `box` (left, top, right, bottom in pixels) holds all of it; `letters` are the boxes of its letters, or one
-    box for a level name. `angle_deg` in (-90, 90] is how steeply it rises to the right.
+    box for a level name. `angle_deg` in (-90, 90] is how steeply it rises to the right. `middles` are those
+    of the characters of a name in cells.
     """
 
     name: str
     box: tuple[int, int, int, int]
     angle_deg: float
     letters: tuple[Box, ...]
+    middles: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,30 +74,32 @@ def draw_street_names(
     *,
     reserved: tuple[int, int, int, int] | None = None,
     font_px: float,
-    level_first: bool = False,
-    font: Path = FONT,
+    level: bool = False,
+    font: Path | None = None,
 ) -> LabelledMap:
     """Write the names of the streets (`name`, `geometry` in WGS84) in the frame on its picture, each once.
 
     A name follows its street, curves included; where the street is too short or too crooked for it, it stands
-    level and wrapped beside the street. With `level_first` it is the other way round. Names keep clear of
-    each other, of the picture's edges and of the box `reserved` (left, top, right, bottom in pixels) for the
-    grafted photo. Where not all of them fit, streets near the centre go first. A name is left out rather than
-    cut, and so is one whose letters `font` lacks.
+    level and wrapped beside the street. With `level` all names stand so, in cells (`lettering`), in another
+    face. Names keep clear of each other, of the picture's edges and of the box `reserved` (left, top, right,
+    bottom in pixels) for the grafted photo. Where not all of them fit, streets near the centre go first. A
+    name is left out rather than cut, and so is one whose letters `font` lacks.
     """
     if image.size != (frame.size_px, frame.size_px):
         raise UsageError(f"the picture has {image.width} x {image.height} px, its frame {frame.size_px}")
     if not font_px > 0:
         raise UsageError(f"font_px is {font_px}; letters must be above 0 px high")
     assert streets["name"].is_unique, "one row a street, as `street_map` makes them"
+    font = font or (MONOSPACED if level else FONT)
+    visible = _visible_parts(streets, frame, reserved, min_px=2 * font_px)
+    parts = {name: found for name, found in visible if _characters(font).issuperset(map(ord, name))}
+    if level:
+        return _set_level(image, parts, reserved, font_px)
     canvas = Canvas(frame.size_px, _styles(frame.size_px, font_px, _register(font)))
     if reserved:
         canvas.reserve(reserved)
-    visible = _visible_parts(streets, frame, reserved, min_px=2 * font_px)
-    parts = {name: found for name, found in visible if _characters(font).issuperset(map(ord, name))}
     labels: dict[str, Label] = {}
-    styles = ("beside", "along") if level_first else ("along", "beside")
-    for style, name in _attempts(list(parts), styles):
+    for style, name in _attempts(list(parts)):
         if name in labels:
             continue
         for shape in _places(style, parts[name]):
@@ -102,6 +108,39 @@ def draw_street_names(
                 labels[name] = _label(name, style, letters)
                 break
     return LabelledMap(canvas.over(image), tuple(labels[name] for name in parts if name in labels))
+
+
+def _set_level(
+    image: Image.Image,
+    parts: dict[str, list[BaseGeometry]],
+    reserved: tuple[int, int, int, int] | None,
+    font_px: float,
+) -> LabelledMap:
+    """The names in cells, each over its street or just beside it."""
+    lettering = Lettering(image, font_px=font_px)
+    if reserved:
+        lettering.reserve(reserved)
+    labels = []
+    for name, found in parts.items():
+        spots = shapely.get_coordinates(list(_places("beside", found)))
+        tries = (_set_at(lettering, name, x, y) for x, y in spots)
+        written = next((one for one in tries if one), None)
+        if written:
+            labels.append(Label(name, written.box, 0.0, (written.box,), written.middles))
+    return LabelledMap(lettering.done().image, tuple(labels))
+
+
+def _set_at(lettering: Lettering, name: str, x: float, y: float) -> Written | None:
+    """A name in the cells over a spot, or else in those to its right or to its left."""
+    (across, down), (width, height) = lettering.cell_px, lettering.extent(name)
+    row = round((y - height / 2) / down)
+    columns = (
+        round((x - width / 2) / across),
+        math.ceil(x / across),
+        math.floor((x - width) / across),
+    )
+    tries = (lettering.write(name, column, row) for column in columns)
+    return next((one for one in tries if one), None)
 
 
 def _write(canvas: Canvas, style: str, name: str, shape: BaseGeometry, font_px: float) -> list[Box]:
@@ -114,10 +153,10 @@ def _write(canvas: Canvas, style: str, name: str, shape: BaseGeometry, font_px: 
     return letters
 
 
-def _attempts(names: list[str], styles: tuple[str, str]) -> Iterator[tuple[str, str]]:
+def _attempts(names: list[str]) -> Iterator[tuple[str, str]]:
     """(style, name) in the order of trying: the photo's own street is written even where it costs others."""
-    yield from ((style, name) for name in names[:1] for style in styles)
-    yield from ((style, name) for style in styles for name in names[1:])
+    yield from ((style, name) for name in names[:1] for style in _KINDS)
+    yield from ((style, name) for style in _KINDS for name in names[1:])
 
 
 def _places(style: str, parts: list[BaseGeometry]) -> Iterator[BaseGeometry]:
@@ -179,11 +218,14 @@ def _styles(size_px: int, font_px: float, face: str) -> str:
 def _register(font: Path) -> str:
     """Tell Mapnik of a font file; the name it goes by."""
     if not mapnik.FontEngine.register_font(str(font)):
-        raise UsageError(f"{font} is not a font file")
+        raise UsageError(f"Mapnik cannot read the font {font}")
     face = FT2Font(str(font))
     return f"{face.family_name} {face.style_name}"
 
 
 @lru_cache
 def _characters(font: Path) -> frozenset[int]:
-    return frozenset(FT2Font(str(font)).get_charmap())
+    try:
+        return frozenset(FT2Font(str(font)).get_charmap())
+    except RuntimeError:
+        raise UsageError(f"{font} is not a font file") from None

@@ -1,31 +1,35 @@
-"""Words written anywhere on a picture, with the place of every letter: copy-book pages for learning to read.
+"""Names set level on a picture, each letter in a cell of a grid, as on the screen of a terminal.
 
-Street names on maps are set by Mapnik (`labelling`), which tells the box of a name but not always of its
-letters. Here words stand level or aslant, on one line or two, in the same face and with the same halo.
+Small pictures have their street names so, and so have the pages on which a mini model learns to read. A
+vision tower cuts a picture into patches and must know every letter wherever it may lie in one; set freely, a
+letter of 10 px has 144 such places in a patch of 12 px, and a small tower reads nine of ten after half an
+hour. In cells of 6 x 12 px it has two (docs/experiment-log.md, 2026-11-29).
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from addressvlm.imagery.fonts import FONT
+from addressvlm.imagery.fonts import MONOSPACED
 
 # A letter's number is its place in here, from 1 on; 0 is none.
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-'."
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
+_CELL = (0.6, 1.2)  # width and height of a cell, over the height of the font
+_BASELINE = 0.9  # where letters stand in a cell, below its top, over the height of the font
 _ATTEMPTS = 4
-_FINE = 4  # words are drawn so many times larger: letters of 8 px would be bent to the grid of pixels
-_LEVEL = 0.9  # share of the words that stand level, as on small maps
+_FINE = 4  # letters are drawn so many times larger and shrunk: small ones would be bent to the grid of pixels
 
 
 @dataclass(frozen=True)
 class Written:
-    """A word on a picture: its box (left, top, right, bottom), and the middle of each of its characters.
+    """A name on a picture: its box (left, top, right, bottom), and the middle of each of its characters.
 
     All in pixels of the picture.
     """
@@ -37,7 +41,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Lettered:
-    """A picture with words on it.
+    """A picture with names on it.
 
     `letters` (height, width, uint8) tells for every pixel in the cell of which letter of `ALPHABET` it lies.
     """
@@ -47,79 +51,101 @@ class Lettered:
     letters: npt.NDArray[np.uint8]
 
 
+class Lettering:
+    """A picture on which names are being set; a new one never touches an earlier one, or what is reserved.
+
+    `cell_px` is the size of a cell, (width, height); the first lies in the upper left corner.
+    """
+
+    def __init__(self, image: Image.Image, *, font_px: float):
+        self.cell_px = (max(1, round(_CELL[0] * font_px)), max(1, round(_CELL[1] * font_px)))
+        self._font_px = font_px
+        self._image = image.convert("RGB")
+        self._letters = np.zeros((image.height, image.width), np.uint8)
+        self._words: list[Written] = []
+        self._taken: list[Box] = []
+
+    def reserve(self, box: Box) -> None:
+        """Keep this box free."""
+        self._taken.append(box)
+
+    def extent(self, word: str) -> tuple[int, int]:
+        """Width and height of a word, one line for each of its parts, in pixels."""
+        lines = word.split(" ")
+        return max(map(len, lines)) * self.cell_px[0], len(lines) * self.cell_px[1]
+
+    def write(self, word: str, column: int, row: int) -> Written | None:
+        """Set a word with its first letter in this cell; None where there is no room for it."""
+        width, height = self.extent(word)
+        left, top = column * self.cell_px[0], row * self.cell_px[1]
+        if left < 0 or top < 0 or left + width > self._image.width or top + height > self._image.height:
+            return None
+        halo = _halo_px(self._font_px)
+        box = (
+            max(0, left - halo),
+            max(0, top - halo),
+            min(self._image.width, left + width + halo),
+            min(self._image.height, top + height + halo),
+        )
+        if any(overlap(box, other) for other in self._taken):
+            return None
+        middles: list[tuple[float, float]] = []
+        for number, line in enumerate(word.split(" ")):
+            if number:
+                middles.append(middles[-1])  # the space at which the line was broken
+            for place, letter in enumerate(line):
+                x, y = left + place * self.cell_px[0], top + number * self.cell_px[1]
+                self._letters[y : y + self.cell_px[1], x : x + self.cell_px[0]] = ALPHABET.find(letter) + 1
+                middles.append((x + self.cell_px[0] / 2, y + self.cell_px[1] / 2))
+        for plane, colour in zip(_planes(word, self._font_px, self.cell_px), ("#fff", "#111"), strict=True):
+            self._image.paste(colour, (left - halo, top - halo), plane)
+        written = Written(word, box, tuple(middles))
+        self._words.append(written)
+        self._taken.append(box)
+        return written
+
+    def done(self) -> Lettered:
+        """The picture as it is now."""
+        return Lettered(self._image, tuple(self._words), self._letters)
+
+
 def write_words(
     image: Image.Image, words: Sequence[str], rng: np.random.Generator, *, font_px: float
 ) -> Lettered:
     """Write the words at random places of the picture; those that find no room are left out."""
-    page, cells = image.convert("RGB"), Image.new("L", image.size)
-    found: list[Written] = []
+    lettering = Lettering(image, font_px=font_px)
     for word in words:
-        ink, halo, letters, middles = _set(word, font_px, rng)
-        free = (image.width - ink.width, image.height - ink.height)
-        for _ in range(_ATTEMPTS if min(free) >= 0 else 0):
-            left, top = int(rng.integers(free[0] + 1)), int(rng.integers(free[1] + 1))
-            box = (left, top, left + ink.width, top + ink.height)
-            if not any(overlap(box, other.box) for other in found):
-                page.paste("#fff", box, halo)
-                page.paste("#111", box, ink)
-                cells.paste(letters, (left, top))
-                moved = (middles + (left, top)).round(1).tolist()
-                found.append(Written(word, box, tuple((x, y) for x, y in moved)))
+        width, height = lettering.extent(word)
+        columns = (image.width - width) // lettering.cell_px[0] + 1
+        rows = (image.height - height) // lettering.cell_px[1] + 1
+        for _ in range(_ATTEMPTS if min(columns, rows) > 0 else 0):
+            if lettering.write(word, int(rng.integers(columns)), int(rng.integers(rows))):
                 break
-    return Lettered(page, tuple(found), np.array(cells, np.uint8))
+    return lettering.done()
 
 
-def _set(
-    word: str, font_px: float, rng: np.random.Generator
-) -> tuple[Image.Image, Image.Image, Image.Image, npt.NDArray[np.float64]]:
-    """The ink of a word, its halo, the cells of its letters, and the middles of its characters (n, 2)."""
-    font = ImageFont.truetype(str(FONT), _FINE * font_px)
-    level = rng.random() < _LEVEL
-    lines = word.split(" ") if level and rng.random() < 0.9 else [word]
-    align = float(rng.choice([0.0, 0.5, 1.0]))
-    halo_px = round(_FINE * max(1.0, font_px / 8))
-    widths = [font.getlength(line) for line in lines]
-    height = round(_FINE * 1.2 * font_px)
-    # Whole pixels in the end; words begin anywhere in one.
-    lengths = (max(widths) + 2 * halo_px, height * len(lines) + 2 * halo_px)
-    across, down = (_FINE * (math.ceil(length / _FINE) + 1) for length in lengths)
-    left, top = (halo_px + int(value) for value in rng.integers(_FINE, size=2))
-    ink, halo, cells = (Image.new("L", (across, down)) for _ in range(3))
-    pens = [ImageDraw.Draw(plane) for plane in (ink, halo, cells)]
-    middles: list[tuple[float, float]] = []
-    for number, (line, width) in enumerate(zip(lines, widths, strict=True)):
-        x, y = left + align * (max(widths) - width), top + number * height
-        pens[0].text((x, y), line, font=font, fill=255)
-        pens[1].text((x, y), line, font=font, fill=255, stroke_width=halo_px, stroke_fill=255)
-        ends = [font.getlength(line[:index]) for index in range(len(line) + 1)]
-        for letter, start, end in zip(line, ends, ends[1:], strict=False):
-            pens[2].rectangle((x + start, y, x + end - 1, y + height), fill=ALPHABET.find(letter) + 1)
-            middles.append((x + (start + end) / 2, y + height / 2))
-        if number < len(lines) - 1:
-            middles.append(middles[-1])  # the space at which the line was broken
-    angle_deg = 0.0 if level else float(rng.uniform(-90, 90))
-    letters = _turned(cells, angle_deg, Image.Resampling.NEAREST, Image.Resampling.NEAREST)
-    cos, sin = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
-    turn = np.array([[cos, -sin], [sin, cos]])  # counter-clockwise to the eye, with y downwards
-    points = (np.array(middles) - (across / 2, down / 2)) @ turn / _FINE + (
-        letters.width / 2,
-        letters.height / 2,
-    )
-    return (
-        _turned(ink, angle_deg, Image.Resampling.BILINEAR, Image.Resampling.BOX),
-        _turned(halo, angle_deg, Image.Resampling.BILINEAR, Image.Resampling.BOX),
-        letters,
-        points,
-    )
+def _halo_px(font_px: float) -> int:
+    """How far halos reach around a word, in whole pixels."""
+    return math.ceil(max(1.0, font_px / 8))
 
 
-def _turned(
-    plane: Image.Image, angle_deg: float, turning: Image.Resampling, shrinking: Image.Resampling
-) -> Image.Image:
-    """The plane turned, in pixels of the page."""
-    if angle_deg:
-        plane = plane.rotate(angle_deg, turning, expand=True)
-    return plane.resize((math.ceil(plane.width / _FINE), math.ceil(plane.height / _FINE)), shrinking)
+@lru_cache(maxsize=4096)
+def _planes(word: str, font_px: float, cell_px: tuple[int, int]) -> tuple[Image.Image, Image.Image]:
+    """Halo and ink of a word, larger than it by the halo on every side."""
+    font = ImageFont.truetype(str(MONOSPACED), _FINE * font_px)
+    halo = _halo_px(font_px)
+    lines = word.split(" ")
+    size = (max(map(len, lines)) * cell_px[0] + 2 * halo, len(lines) * cell_px[1] + 2 * halo)
+    around, ink = (Image.new("L", (_FINE * size[0], _FINE * size[1])) for _ in range(2))
+    stroke_px = round(_FINE * max(1.0, font_px / 8))
+    for number, line in enumerate(lines):
+        for place, letter in enumerate(line):
+            x = halo + (place + 0.5) * cell_px[0]
+            y = halo + number * cell_px[1] + round(_BASELINE * font_px)
+            at = (_FINE * x, _FINE * y)
+            ImageDraw.Draw(around).text(at, letter, 255, font, "ms", stroke_width=stroke_px, stroke_fill=255)
+            ImageDraw.Draw(ink).text(at, letter, 255, font, "ms")
+    return around.resize(size, Image.Resampling.BOX), ink.resize(size, Image.Resampling.BOX)
 
 
 def overlap(one: Box, other: Box) -> bool:

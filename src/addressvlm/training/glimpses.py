@@ -19,7 +19,6 @@ from addressvlm.training.batches import Key
 from addressvlm.training.reading import (
     LETTER_COLUMNS,
     LETTER_ROWS,
-    SLOTS,
     UNKNOWN,
     Page,
     Pages,
@@ -39,7 +38,7 @@ _REACH_PX = (4, 7)  # a patch shows a name if its middle lies no farther from th
 
 @dataclass(frozen=True)
 class _Seen:
-    """A page, or a map as a page of which nothing is known, with its place, spot and owners."""
+    """A page, or a map as a page whose letters are not known, with its place, spot and owners."""
 
     page: Page
     place: int
@@ -145,7 +144,9 @@ class Glimpses(Dataset[Glimpse]):
 
     def _map(self, index: int, facts: SceneFacts, dice: np.random.Generator) -> _Seen:
         picture = self._scenes.picture(index, "grafted")
-        letters, tokens = self._unknown(LETTER_ROWS * LETTER_COLUMNS), self._unknown(SLOTS)
+        letters = self._unknown(LETTER_ROWS * LETTER_COLUMNS)
+        tokens = self._pages.tokens(facts.names)
+        tokens[tokens[:, 1] == self._backbone.tokenizer.pad_token_id] = UNKNOWN
         # In the middle there is nothing to find.
         centred = facts.is_centred(picture.width)
         place = UNKNOWN if centred else self._spot(facts)

@@ -27,7 +27,7 @@ from addressvlm.training.speaking import Speaking
 class Lecture:
     """Questions about a picture of a scene, and the tokens on its patches as `reading.tokens_of` gives them.
 
-    `tokens` (patches, SLOTS) are UNKNOWN where the picture is no page: Mapnik does not tell its letters.
+    `tokens` (patches, SLOTS) are UNKNOWN where nothing is written on the picture.
     """
 
     sample: Sample
@@ -60,7 +60,7 @@ class _Asking(Dataset[Lecture]):
         asked: Sequence[Lesson],
         words: Sequence[Name] | None,
     ) -> Lecture:
-        """Lessons about a picture, encoded; `words` are those of a page."""
+        """Lessons about a picture, encoded; `words` are those that stand on it, if any do."""
         tokenizer, size_px = self._backbone.tokenizer, self._backbone.preprocessing.size_px
         turns = [Turn(lesson.question, lesson.answer) for lesson in asked]
         encoded = encode_conversation(
@@ -68,10 +68,10 @@ class _Asking(Dataset[Lecture]):
         )
         patch_px = int(self._backbone.model.config.vision_config.patch_size)
         side = size_px // patch_px
-        if words is None:
-            tokens = np.full((side * side, SLOTS), UNKNOWN)
-        else:
+        if words:
             tokens = tokens_of(words, tokenizer, patch_px, side)
+        else:
+            tokens = np.full((side * side, SLOTS), UNKNOWN)
         return Lecture(Sample(facts.place, encoded, pixels[None]), tokens)
 
 
@@ -90,7 +90,8 @@ class Lectures(_Asking):
         preprocessing = self._backbone.preprocessing
         drawn = lecture(facts, others, preprocessing.size_px, dice, self._syllabus)
         pixels = preprocessing.pixels(self._scenes.picture(scene, drawn.picture))
-        return self._lecture(facts, pixels, drawn.lessons, facts.page if drawn.picture == "page" else None)
+        written = {"page": facts.page, "named": facts.names, "grafted": facts.names}.get(drawn.picture)
+        return self._lecture(facts, pixels, drawn.lessons, written)
 
 
 class Spellings(_Asking):

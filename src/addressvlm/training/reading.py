@@ -80,16 +80,17 @@ class Pages(Dataset[Page]):
         return self.visit(key[1], np.random.default_rng((self._seed, *key)))[0]
 
     def visit(self, scene: int, dice: np.random.Generator) -> tuple[Page, Roll]:
-        """The page of a scene with the words of its guests, rolled by any number of pixels, and how far."""
+        """The page of a scene with the words of its guests, rolled by any number of patches, and how far."""
         sheet = self.sheet(scene, dice)
-        down, across = dice.integers(0, self._backbone.preprocessing.size_px, 2).tolist()
+        side = self._backbone.preprocessing.size_px // self._patch_px
+        down, across = (self._patch_px * dice.integers(0, side, 2)).tolist()
         return self._as_seen(sheet, (down, across)), (down, across)
 
     def sheet(self, scene: int, dice: np.random.Generator) -> "Sheet":
         """The page of a scene with the words of its guests."""
         sheet = self._sheet(scene)
         for guest in dice.integers(0, len(self), _GUESTS).tolist():
-            sheet.take_in(self._sheet(guest), dice)
+            sheet.take_in(self._sheet(guest), self._patch_px, dice)
         return sheet
 
     def _sheet(self, scene: int) -> "Sheet":
@@ -99,10 +100,14 @@ class Pages(Dataset[Page]):
     def _as_seen(self, sheet: "Sheet", roll: Roll) -> Page:
         pixels = np.roll(sheet.pixels, roll, axis=(1, 2))
         letters = letters_of(np.roll(sheet.letters, roll, axis=(0, 1)), self._patch_px)
-        side = pixels.shape[-1] // self._patch_px
-        tokens = tokens_of(sheet.words, self._backbone.tokenizer, self._patch_px, side, roll)
+        tokens = self.tokens(sheet.words, roll)
         tokens[~letters.any(axis=1)] = UNKNOWN
         return Page(pixels, letters, tokens)
+
+    def tokens(self, words: Sequence[Name], roll: Roll = (0, 0)) -> npt.NDArray[np.int64]:
+        """The tokens on the patches of a picture with these words: see `tokens_of`."""
+        side = self._backbone.preprocessing.size_px // self._patch_px
+        return tokens_of(words, self._backbone.tokenizer, self._patch_px, side, roll)
 
 
 @dataclass
@@ -113,16 +118,19 @@ class Sheet:
     letters: npt.NDArray[np.uint8]
     words: list[Name]
 
-    def take_in(self, guest: "Sheet", dice: np.random.Generator) -> None:
-        """Put the words of another page on this one, anywhere that is free, as far as there is room."""
+    def take_in(self, guest: "Sheet", patch_px: int, dice: np.random.Generator) -> None:
+        """Put the words of another page on this one, anywhere that is free, as far as there is room.
+
+        They are moved by whole patches: names stand in cells, and those lie alike on all patches.
+        """
         self.pixels, self.letters = self.pixels.copy(), self.letters.copy()
         for word in guest.words:
             left, top, right, bottom = word.box
             width, height = right - left, bottom - top
-            for _ in range(_TRIES):
-                x, y = dice.integers(
-                    0, (len(self.letters) - width + 1, len(self.letters) - height + 1)
-                ).tolist()
+            room = len(self.letters) - width - left % patch_px, len(self.letters) - height - top % patch_px
+            for _ in range(_TRIES if min(room) >= 0 else 0):
+                moves = dice.integers(0, (room[0] // patch_px + 1, room[1] // patch_px + 1)).tolist()
+                x, y = left % patch_px + patch_px * moves[0], top % patch_px + patch_px * moves[1]
                 box = (x, y, x + width, y + height)
                 if any(other.lies_under(box) for other in self.words):
                     continue
@@ -234,7 +242,10 @@ class PageLosses(nn.Module):
     def forward(
         self, features: torch.Tensor, letters: torch.Tensor, tokens: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Cross-entropies of (n, patches, width) features: `letters` over all points, `tokens` over some."""
+        """Cross-entropies of (n, patches, width) features: `letters` over all points, `tokens` over some.
+
+        Where letters or tokens are UNKNOWN, nothing is asked.
+        """
         told = self.letters(features).flatten(0, 1).unflatten(-1, (-1, LETTERS + 1)).flatten(0, 1)
         asked, begins = tokens[..., 0] != UNKNOWN, tokens[..., 1] != self._nothing
         where = torch.cat(

@@ -64,9 +64,8 @@ class Seeing(nn.Module):
         pooled = seen.mean(dim=1)
         above, around = self._above(read, spots)
         by_road = self.road(pooled)
-        pages = letters[:, 0, 0] != UNKNOWN
         losses = {
-            **self.page(read[pages], letters[pages], tokens[pages]),
+            **self.page(read, letters, tokens),
             "surfaces": 2
             * functional.cross_entropy(
                 self.surfaces(seen).unflatten(-1, (-1, SURFACES)).flatten(0, 2), surfaces.flatten()

@@ -125,15 +125,17 @@ READING = Stage(
     "reading",
     trains=("vision",),
     tuning="full",
-    learning_rate=2e-3,
+    learning_rate=5e-3,
     weight_decay=0.01,
     warmup_ratio=0.01,
     per_device_train_batch_size=8,
     rounds="star",
     gradient_accumulation_steps=1,
-    num_train_epochs=13,
+    num_train_epochs=5,
 )
-SPELLING = replace(READING, name="spelling", trains=("projector", "language"), num_train_epochs=4)
+SPELLING = replace(
+    READING, name="spelling", trains=("projector", "language"), learning_rate=2e-3, num_train_epochs=4
+)
 SEEING = replace(
     READING,
     name="seeing",
