@@ -48,7 +48,7 @@ PLAN = PretrainingPlan(
     ),
     spelling=replace(SPELLING, num_train_epochs=2, per_device_train_batch_size=8, save_steps=7),
     seeing=replace(SEEING, num_train_epochs=7, save_steps=2, logging_steps=3),
-    speaking=replace(SPEAKING, num_train_epochs=2, per_device_train_batch_size=8, save_steps=7),
+    speaking=replace(SPEAKING, num_train_epochs=3, per_device_train_batch_size=8, save_steps=7),
     everything=replace(EVERYTHING, num_train_epochs=3, save_steps=7),
     examined=6,
 )

@@ -157,7 +157,7 @@ EVERYTHING = replace(
     trains=("vision", "projector", "language"),
     learning_rate=5e-4,
     per_device_train_batch_size=1,  # the same, with a lecture about each scene
-    num_train_epochs=2,
+    num_train_epochs=3,
 )
 ALIGNMENT = Stage("alignment")
 LOCALIZATION = Stage("localization")
