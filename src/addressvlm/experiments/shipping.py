@@ -54,6 +54,7 @@ def ship(pretraining: Path, folder: Path, command: str) -> Path:
     Returns the folder. Raises AddressVLMError where the weights are larger than a package should carry.
     """
     summary = require_complete(pretraining)
+    origin = made(summary, command)  # before the folder itself is a change of the code
     backbone = load_backbone(pretraining / "model" / MODEL)
     backbone.model.to(torch.bfloat16)
     save_backbone(backbone, folder)
@@ -64,7 +65,7 @@ def ship(pretraining: Path, folder: Path, command: str) -> Path:
         )
     parameters = sum(weight.numel() for weight in backbone.model.parameters())
     draw_curves(pretraining, folder / CURVES)
-    card = _card(pretraining, summary, parameters, size, made(summary, command))
+    card = _card(pretraining, summary, parameters, size, origin)
     (folder / CARD).write_text(card, "utf-8")
     write_json(folder / MANIFEST, {"files": digests(folder)})
     return folder
