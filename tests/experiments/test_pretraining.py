@@ -156,7 +156,7 @@ def test_a_glimpse_holds_two_places_of_each_road(made: Path) -> None:
     roads, counts = np.unique(glimpse.roads, return_counts=True)
     assert len(roads) >= 2
     assert set(counts) == {2}
-    assert glimpse.maps.shape == (len(glimpse.roads), 3, 144, 144)
+    assert glimpse.maps.shape == (len(glimpse.roads) // 2, 3, 144, 144)
     pages = (glimpse.letters != UNKNOWN).all(axis=(1, 2))
     assert 0 < pages.sum() < len(pages)
     assert (glimpse.places[pages] == UNKNOWN).all()

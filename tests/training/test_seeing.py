@@ -4,7 +4,7 @@ import torch
 
 from addressvlm.training.glimpses import Glimpse, collate
 from addressvlm.training.reading import SLOTS, UNKNOWN
-from addressvlm.training.seeing import contrast, contrast_with
+from addressvlm.training.seeing import contrast, contrast_with, pick
 
 
 def test_contrast_is_the_cross_entropy_of_finding_the_friend() -> None:
@@ -28,6 +28,13 @@ def test_contrast_with_others_looks_for_friends_among_them() -> None:
     assert loss.item() == pytest.approx(float(np.log(2 + np.exp(-10))), abs=1e-5)
     nothing = contrast_with(vectors[:0], torch.tensor([], dtype=torch.long), others, torch.tensor([4, 5, 4]))
     assert nothing.item() == 0
+
+
+def test_a_name_is_picked_by_any_of_its_patches() -> None:
+    logits = torch.tensor([[0.0, 1.0, 0.0, 9.0], [1.0, 2.0, 3.0, 4.0]])
+    owners = torch.tensor([[1, 0, 1, UNKNOWN], [1, 1, UNKNOWN, UNKNOWN]])  # the second map leaves no choice
+    assert pick(logits, owners).item() == pytest.approx(float(np.log(2 + np.e) - np.log(2)), abs=1e-5)
+    assert pick(logits[1:], owners[1:]).item() == 0
 
 
 def glimpse(road: int) -> Glimpse:

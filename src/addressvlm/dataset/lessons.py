@@ -47,10 +47,11 @@ class Syllabus:
     anywhere: float = 1.0
 
 
-# Pages and maps until names can be read, then mostly maps with a photo, asked as in the alignment stage.
-FIRST = Syllabus({"page": 0.4, "named": 0.2, "grafted": 0.2, "view": 0.17, "plain": 0.03})
+# Reading, matching and seeing; then less of pages, which the tower goes on reading beside it.
+FIRST = Syllabus({"page": 0.2, "named": 0.1, "grafted": 0.5, "view": 0.18, "plain": 0.02}, anywhere=1 / 3)
 LATER = Syllabus({"page": 0.08, "grafted": 0.5, "view": 0.38, "plain": 0.04}, anywhere=1 / 3)
-_FAVOURITES = ("names", "match", "describe")  # every other lecture has one of these
+_FAVOURITES = ("match", "names", "describe")  # two of three lectures have one of these, the first there is
+_FAVOURED = 2 / 3
 
 
 def lecture(
@@ -70,9 +71,10 @@ def lecture(
     if syllabus.anywhere < 1 and not facts.is_centred(side_px) and rng.random() >= syllabus.anywhere:
         known = [lesson for lesson in known if not lesson.kind.startswith("match")]
     phrases = [lesson for lesson in known if lesson.answer not in (*_WORDS, *LETTERS)]
-    favourites = [lesson for lesson in phrases if lesson.kind in _FAVOURITES]
-    if favourites and rng.random() < 0.5:
-        phrases = favourites
+    kinds = {lesson.kind for lesson in phrases}
+    favourite = next((kind for kind in _FAVOURITES if kind in kinds), None)
+    if favourite and rng.random() < _FAVOURED:
+        phrases = [lesson for lesson in phrases if lesson.kind == favourite]
     judgments = [lesson for lesson in known if lesson.answer in _WORDS]
     choices = [lesson for lesson in known if lesson.answer in LETTERS]
     drawn = [group[int(rng.integers(len(group)))] for group in (phrases, judgments, choices) if group]

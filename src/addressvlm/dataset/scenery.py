@@ -39,6 +39,7 @@ from addressvlm.work import Workers, in_processes, track
 
 SCENES = "scenes"
 _CENTRED = 0.4  # share of maps with the photo in the middle, as in the alignment stage
+_JUMBLED = 0.05  # share of the words of pages that are none
 _EDGE_PX = 8  # no photo is taken closer to the edge of its map
 _GROUND_M = 0.5  # side of a pixel of the city from above, from which the maps are cut
 
@@ -179,10 +180,13 @@ def standard_names() -> frozenset[str]:
 
 
 def _words(namer: Namer, rng: np.random.Generator) -> list[str]:
-    """As many words as find room: street names, and letters in no order, to be read and not guessed."""
+    """As many words as find room: street names, and letters in no order, to be read and not guessed.
+
+    Few of those: they fall into many tokens, which are as hard to learn as they are useless.
+    """
     count = int(rng.integers(4, 10))
     names = namer.other_streets(count, standard_names())
-    return [name if rng.random() < 0.7 else _jumble(rng) for name in names]
+    return [_jumble(rng) if rng.random() < _JUMBLED else name for name in names]
 
 
 def _jumble(rng: np.random.Generator) -> str:

@@ -27,7 +27,7 @@ from addressvlm.training.reading import (
     patch_of,
 )
 
-ROADS = 8  # roads of a city in one sample, two scenes each
+ROADS = 16  # roads of a city in one sample, two scenes each; the first of them with its map
 SURFACE_POINTS = 2  # points along a side of a patch at which its surfaces are asked
 _PAGES = 0.25  # share of the pictures that are pages to read from, not maps with a photo
 
@@ -48,16 +48,18 @@ class _Seen:
 
 @dataclass(frozen=True)
 class Glimpse:
-    """Scenes of one city: two of each of some roads. n scenes, p patches a picture.
+    """Scenes of one city: two of each of some roads. n scenes, m = n/2 maps, p patches a picture.
 
-    `letters` (n, p, rows·columns), `tokens` (n, p, SLOTS), `places` (n) and `owners` (n, p) are UNKNOWN
-    where nothing is asked; `spots` (n) is the patch of the place on a map without photo, or UNKNOWN; `owners`
+    The first scene of each road has a map: a map costs as much as a view and teaches more than one thing, but
+    roads are told apart by views, and the more of them are compared the better.
+    `letters` (m, p, rows·columns), `tokens` (m, p, SLOTS), `places` (m) and `owners` (m, p) are UNKNOWN
+    where nothing is asked; `spots` (m) is the patch of the place on a map without photo, or UNKNOWN; `owners`
     is 1 on the name of the photo's street and 0 on other names; `surfaces` (n, p, SURFACE_POINTS²) are those
     of the views; `attributes` (n, attributes) is 0 or 1.
     """
 
     views: npt.NDArray[np.uint8]  # (n, 3, size, size)
-    maps: npt.NDArray[np.uint8]  # (n, 3, size, size)
+    maps: npt.NDArray[np.uint8]  # (m, 3, size, size)
     roads: npt.NDArray[np.int64]
     quarters: npt.NDArray[np.int64]
     attributes: npt.NDArray[np.float32]
@@ -97,12 +99,12 @@ class Glimpses(Dataset[Glimpse]):
         return self.look(key)[1]
 
     def look(self, key: Key) -> tuple[list[int], Glimpse]:
-        """A glimpse, and which scenes it shows."""
+        """A glimpse, and the scenes whose maps it shows."""
         dice = np.random.default_rng((self._seed, *key))
         roads = self._cities[key[1] % len(self._cities)]
         chosen = dice.choice(len(roads), min(ROADS, len(roads)), replace=False)
         indices = [scene for road in chosen for scene in self._two_places(list(roads.values())[road], dice)]
-        return indices, self._glimpse(indices, dice)
+        return indices[::2], self._glimpse(indices, dice)
 
     def _two_places(self, road: Sequence[int], dice: np.random.Generator) -> list[int]:
         first = int(dice.choice(road))
@@ -111,10 +113,11 @@ class Glimpses(Dataset[Glimpse]):
 
     def _glimpse(self, indices: Sequence[int], dice: np.random.Generator) -> Glimpse:
         facts = [self._scenes.facts(index) for index in indices]
-        is_page = dice.permutation(len(indices)) < _PAGES * len(indices)
+        mapped = list(zip(indices, facts, strict=True))[::2]
+        is_page = dice.permutation(len(mapped)) < _PAGES * len(mapped)
         seen = [
             self._page(index, fact, dice) if paged else self._map(index, fact, dice)
-            for index, fact, paged in zip(indices, facts, is_page, strict=True)
+            for (index, fact), paged in zip(mapped, is_page, strict=True)
         ]
         known = np.zeros((len(indices), len(self.vocabulary)), np.float32)
         for row, index in zip(known, indices, strict=True):

@@ -120,7 +120,7 @@ def collate(lectures: Sequence[Lecture], *, pad_id: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Study:
-    """A glimpse of a city, and a lecture about each of its scenes."""
+    """A glimpse of a city, and a lecture about each scene whose map it shows."""
 
     glimpse: Glimpse
     lectures: Sequence[Lecture]

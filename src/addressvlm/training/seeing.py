@@ -71,22 +71,16 @@ class Seeing(nn.Module):
                 self.surfaces(seen).unflatten(-1, (-1, SURFACES)).flatten(0, 2), surfaces.flatten()
             ),
             "places": 0.5 * _cross_entropy(self.place(read).squeeze(-1), places),
-            "owners": self._owners(read, owners),
+            "owners": pick(self.owner(read).squeeze(-1), owners),
             "positions": self._positions(read),
             "roads": contrast(by_road, roads),
-            "above": 0.3 * contrast_with(self.road_above(around), roads[above], by_road, roads),
+            "above": 0.3 * contrast_with(self.road_above(around), roads[::2][above], by_road, roads),
             "quarters": 0.5 * contrast(self.quarter(pooled), quarters),
             "attributes": 5
             * functional.binary_cross_entropy_with_logits(self.attributes(pooled), attributes),
         }
         self.parts = {name: round(float(loss.detach()), 4) for name, loss in losses.items()}
         return {"loss": torch.stack(list(losses.values())).sum()}
-
-    def _owners(self, read: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
-        known = owners != UNKNOWN
-        logits = self.owner(read[known]).squeeze(-1)
-        total = functional.binary_cross_entropy_with_logits(logits, owners[known].float(), reduction="sum")
-        return total / max(1, len(logits))
 
     def _positions(self, read: torch.Tensor) -> torch.Tensor:
         """Squared error of where the patches say they lie, in sides of the picture, times five."""
@@ -124,6 +118,18 @@ def contrast_with(
     alike = groups[:, None] == other_groups[None]
     chances = functional.log_softmax(likeness, dim=-1).masked_fill(~alike, 0.0)
     return -(chances.sum(dim=-1) / alike.sum(dim=-1)).sum() / max(1, len(vectors))
+
+
+def pick(logits: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of which name is the photo's, (n, patches): any of its patches among those with names.
+
+    0 where nothing is asked, or no map shows both.
+    """
+    asked = (owners == 1).any(dim=1) & (owners == 0).any(dim=1)
+    logits, owners = logits[asked], owners[asked]
+    written = logits.masked_fill(owners == UNKNOWN, -torch.inf).logsumexp(dim=1)
+    own = logits.masked_fill(owners != 1, -torch.inf).logsumexp(dim=1)
+    return (written - own).sum() / max(1, len(logits))
 
 
 def _cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

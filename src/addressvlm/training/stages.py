@@ -131,7 +131,7 @@ READING = Stage(
     per_device_train_batch_size=8,
     rounds="star",
     gradient_accumulation_steps=1,
-    num_train_epochs=5,
+    num_train_epochs=6,
 )
 SPELLING = replace(
     READING, name="spelling", trains=("projector", "language"), learning_rate=2e-3, num_train_epochs=4
@@ -141,23 +141,23 @@ SEEING = replace(
     name="seeing",
     learning_rate=1e-3,
     warmup_ratio=0.02,
-    per_device_train_batch_size=1,  # a city: two scenes of eight roads
-    num_train_epochs=7,
+    per_device_train_batch_size=1,  # a city: two scenes of sixteen roads
+    num_train_epochs=18,
 )
 SPEAKING = replace(
     SEEING,
     name="speaking",
     trains=("projector", "language"),
     per_device_train_batch_size=8,
-    num_train_epochs=3,
+    num_train_epochs=4,
 )
 EVERYTHING = replace(
     SPEAKING,
     name="everything",
     trains=("vision", "projector", "language"),
     learning_rate=5e-4,
-    per_device_train_batch_size=1,  # the same, with a lecture about each scene
-    num_train_epochs=3,
+    per_device_train_batch_size=1,  # the same, with a lecture about each map
+    num_train_epochs=6,
 )
 ALIGNMENT = Stage("alignment")
 LOCALIZATION = Stage("localization")
