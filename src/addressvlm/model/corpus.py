@@ -1,8 +1,8 @@
 """Text to build the mini tokenizer from: questions about streets, descriptions of buildings, invented names.
 
 It only has to contain the words and name parts that such texts are made of, in believable proportions, so
-that a city never seen still reads in few tokens. The names of mini cities fall into the parts that they are
-made of: which letters belong together can then be seen where they stand. It is the same on every machine.
+that a city never seen still reads in few tokens. Between the parts of a mini city's name stands a SEAM,
+over which no token may reach. It is the same on every machine.
 """
 
 import itertools
@@ -11,6 +11,8 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+SEAM = "\x1f"  # stands in no text of ours
 
 Parts = dict[str, Any]  # the file's keys
 
@@ -56,9 +58,15 @@ def _mini_name(rng: random.Random, mini: dict[str, str]) -> str:
     def one(key: str) -> str:
         return rng.choice(mini[key].split())
 
-    if rng.random() < 0.25:
-        return f"{one('kana_fronts')}{one('kana_backs')}-{one('kana_types')}"
-    return f"{one('fronts')}{one('backs')} {one(rng.choice(('types', 'types', 'types', 'quarters')))}"
+    draw = rng.random()
+    if draw < 0.2:
+        return f"{one('kana_fronts')}{SEAM}{one('kana_backs')}-{one('kana_types')}"
+    if draw < 0.25:
+        town = f"{one('kana_fronts')}{SEAM}{one('kana_backs')}{SEAM}{one('kana_towns')}"
+        return f"{town} {rng.randint(1, 3)}-chome"
+    if draw < 0.3:
+        return f"{one('californian')} {one('spanish_ends')}"
+    return f"{one('fronts')}{SEAM}{one('backs')} {one(rng.choice(('types', 'types', 'types', 'quarters')))}"
 
 
 def _invented(rng: random.Random, syllables: dict[str, str]) -> str:

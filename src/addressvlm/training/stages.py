@@ -131,7 +131,7 @@ READING = Stage(
     per_device_train_batch_size=8,
     rounds="star",
     gradient_accumulation_steps=1,
-    num_train_epochs=6,
+    num_train_epochs=5,
 )
 SPELLING = replace(
     READING, name="spelling", trains=("projector", "language"), learning_rate=2e-3, num_train_epochs=4
@@ -139,7 +139,7 @@ SPELLING = replace(
 SEEING = replace(
     READING,
     name="seeing",
-    learning_rate=1e-3,
+    learning_rate=2e-3,
     warmup_ratio=0.02,
     per_device_train_batch_size=1,  # a city: two scenes of sixteen roads
     num_train_epochs=18,
@@ -148,6 +148,7 @@ SPEAKING = replace(
     SEEING,
     name="speaking",
     trains=("projector", "language"),
+    learning_rate=1e-3,
     per_device_train_batch_size=8,
     num_train_epochs=4,
 )
