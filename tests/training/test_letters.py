@@ -13,6 +13,7 @@ from addressvlm.training.reading import (
     letters_of,
     patch_of,
     tokens_of,
+    with_neighbours,
 )
 
 
@@ -68,6 +69,14 @@ def test_no_more_tokens_than_there_is_room_for() -> None:
     tokens = tokens_of([Name("xqzjk", (0, 0, 14, 14), 0.0, ((5.0, 5.0),) * 5)], tokenizer, 14, 1)
     assert tokens.shape == (1, SLOTS)
     assert tokenizer.pad_token_id not in tokens[:, 1:]
+
+
+def test_a_patch_tells_the_letters_of_its_neighbours_in_the_line() -> None:
+    letters = torch.arange(1, 19).view(1, 9, 2)  # three lines of three patches, two points each
+    found = with_neighbours(letters)
+    assert found.shape == (1, 9, 10)
+    assert found[0, 4].tolist() == [UNKNOWN, UNKNOWN, 7, 8, 9, 10, 11, 12, UNKNOWN, UNKNOWN]
+    assert found[0, 6].tolist() == [UNKNOWN] * 4 + [13, 14, 15, 16, 17, 18]
 
 
 def test_patches_without_letters_are_not_asked_for_tokens() -> None:

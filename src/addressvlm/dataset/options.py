@@ -108,7 +108,7 @@ class SceneOptions:
 
     first_seed: int = 2000
     """The cities are mini:SEED from here on."""
-    cities: int = 24
+    cities: int = 48
     """How many of them."""
     locations: int = 100
     """Places of a city."""

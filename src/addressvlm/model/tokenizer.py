@@ -30,8 +30,9 @@ _END_OF_TEXT = "<|endoftext|>"
 _SWALLOWING = (USER, ASSISTANT, SYSTEM, END)
 _CONTROL = (_PAD, BOS, _END_OF_TEXT, *_SWALLOWING, IMAGE)
 
-# GPT-2's, but digits one by one: house numbers and years must not fill the vocabulary.
-_WORD = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+# GPT-2's, but digits one by one: house numbers and years must not fill the vocabulary. A hyphen belongs to
+# the word behind it: by itself it would stand in many names, and what comes next be another thing in each.
+_WORD = r"'(?:[sdmt]|ll|ve|re)|[ -]?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
 def mini_tokenizer() -> PreTrainedTokenizerFast:

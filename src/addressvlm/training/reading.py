@@ -1,12 +1,15 @@
 """Pre-training of the vision tower, first part: pages of words, until it knows every letter by sight.
 
 Each point of each patch has its own label, the letter that lies there, so a page teaches something wherever
-its words stand; a single answer for a whole picture teaches nothing for hours. Each patch also tells the
-tokens that begin in it and the one before them: what the language model will copy, and what it will find it
-by. Reading comes first and alone: together with everything else that a tower learns it takes ten times as
+its words stand; a single answer for a whole picture teaches nothing for hours. Each patch tells the letters
+of its neighbours in the line, too: to look there is what putting letters together takes, and by itself a
+tower finds that out slowly. And it tells the tokens that begin in it and the one before them: what the
+language model will copy, and what it will find it by.
+Reading comes first and alone: together with everything else that a tower learns it takes ten times as
 long. The heads are thrown away.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -32,6 +35,7 @@ UNKNOWN = -100
 
 Roll = tuple[int, int]  # how far a picture was rolled around its edges, down and across, in pixels
 
+_NEIGHBOURS = 2  # patches on either side whose letters a patch tells
 _NO_LETTER_WEIGHT = 0.1  # most points have none
 # Patches of a batch that are asked for their tokens, with a beginning and without: the vocabulary is wide.
 _BEGINNING_AT_ONCE, _OTHERS_AT_ONCE = 192, 64
@@ -225,13 +229,14 @@ class TowerFeatures(nn.Module):
 
 
 class PageLosses(nn.Module):
-    """What the patches of pages tell: their letters, the tokens that begin in them and the one before."""
+    """What the patches of pages tell: letters, the tokens that begin in them and the one before."""
 
     def __init__(self, width: int, vocabulary: int, *, nothing: int):
         """`nothing` is the token that stands for none in `tokens_of`."""
         super().__init__()
         self._nothing = nothing
-        self.letters = nn.Linear(width, LETTER_ROWS * LETTER_COLUMNS * (LETTERS + 1))
+        points = (2 * _NEIGHBOURS + 1) * LETTER_ROWS * LETTER_COLUMNS
+        self.letters = nn.Linear(width, points * (LETTERS + 1))
         self.tokens = nn.Linear(width, SLOTS * _DEPTH)
         self.vocabulary = nn.Linear(_DEPTH, vocabulary, bias=False)
         weights = torch.ones(LETTERS + 1)
@@ -246,19 +251,33 @@ class PageLosses(nn.Module):
 
         Where letters or tokens are UNKNOWN, nothing is asked.
         """
-        told = self.letters(features).flatten(0, 1).unflatten(-1, (-1, LETTERS + 1)).flatten(0, 1)
+        told = self.letters(features).unflatten(-1, (-1, LETTERS + 1)).flatten(0, 2)
         asked, begins = tokens[..., 0] != UNKNOWN, tokens[..., 1] != self._nothing
         where = torch.cat(
             [_some(asked & begins, _BEGINNING_AT_ONCE), _some(asked & ~begins, _OTHERS_AT_ONCE)]
         ).unbind(dim=1)
         begun = functional.gelu(self.tokens(features[where]).unflatten(-1, (SLOTS, _DEPTH)))
         return {
-            "letters": functional.cross_entropy(told, letters.flatten(), weight=self._weights),
+            "letters": functional.cross_entropy(
+                told, with_neighbours(letters).flatten(), weight=self._weights
+            ),
             "tokens": functional.cross_entropy(
                 self.vocabulary(begun).flatten(0, 1), tokens[where].flatten(), reduction="sum"
             )
             / max(1, tokens[where].numel()),
         }
+
+
+def with_neighbours(letters: torch.Tensor) -> torch.Tensor:
+    """Letters of patches (n, patches, points) with those beside them, from left to right.
+
+    (n, patches, (2 · _NEIGHBOURS + 1) · points); UNKNOWN over the edge of the picture.
+    """
+    side = math.isqrt(letters.shape[1])
+    lines = letters.reshape(len(letters), side, side, -1)
+    wider = functional.pad(lines, (0, 0, _NEIGHBOURS, _NEIGHBOURS), value=UNKNOWN)
+    beside = [wider[:, :, start : start + side] for start in range(2 * _NEIGHBOURS + 1)]
+    return torch.cat(beside, dim=-1).flatten(1, 2)
 
 
 def _some(chosen: torch.Tensor, count: int) -> torch.Tensor:

@@ -131,10 +131,10 @@ READING = Stage(
     per_device_train_batch_size=8,
     rounds="star",
     gradient_accumulation_steps=1,
-    num_train_epochs=5,
+    num_train_epochs=2.5,
 )
 SPELLING = replace(
-    READING, name="spelling", trains=("projector", "language"), learning_rate=2e-3, num_train_epochs=4
+    READING, name="spelling", trains=("projector", "language"), learning_rate=2e-3, num_train_epochs=2
 )
 SEEING = replace(
     READING,
@@ -142,7 +142,7 @@ SEEING = replace(
     learning_rate=2e-3,
     warmup_ratio=0.02,
     per_device_train_batch_size=1,  # a city: two scenes of sixteen roads
-    num_train_epochs=18,
+    num_train_epochs=9,
 )
 SPEAKING = replace(
     SEEING,
@@ -150,7 +150,7 @@ SPEAKING = replace(
     trains=("projector", "language"),
     learning_rate=1e-3,
     per_device_train_batch_size=8,
-    num_train_epochs=4,
+    num_train_epochs=2,
 )
 EVERYTHING = replace(
     SPEAKING,
@@ -158,7 +158,7 @@ EVERYTHING = replace(
     trains=("vision", "projector", "language"),
     learning_rate=5e-4,
     per_device_train_batch_size=1,  # the same, with a lecture about each map
-    num_train_epochs=6,
+    num_train_epochs=3,
 )
 ALIGNMENT = Stage("alignment")
 LOCALIZATION = Stage("localization")
