@@ -63,6 +63,7 @@ def work_off(task: Task, processes: int) -> None:
     settled, samples = ledger.progress()
     crew: _Crew = _Threads(task) if processes == 1 else _Processes(task, ledger, processes)
     try:
+        crew.begin()
         for _ in track(_settled(ledger, crew, settled), "labels", total=samples - settled):
             pass
     except KeyboardInterrupt:
@@ -77,6 +78,9 @@ def work_off(task: Task, processes: int) -> None:
 
 
 class _Crew(Protocol):
+    def begin(self) -> None:
+        """Set all to work."""
+
     def works(self) -> bool:
         """Wait a moment; whether anybody still works. Raises what a worker stopped with when all have."""
 
@@ -111,8 +115,14 @@ class _Threads:
         self._errors: list[BaseException] = []
         # Not `Thread.join`: when that is interrupted, Python 3.11 takes the thread for ended.
         self._counting, self._idle = threading.Lock(), threading.Event()
-        self._at_work = number or task.limits.concurrency
-        for place in range(number or task.limits.concurrency):
+        self._idle.set()
+        self._at_work, self._number = 0, number or task.limits.concurrency
+
+    def begin(self) -> None:
+        for place in range(self._number):
+            with self._counting:
+                self._at_work += 1
+                self._idle.clear()
             # As daemons, so that a second interruption need not wait for them.
             threading.Thread(target=self._run, args=(f"{os.getpid()}-{place}",), daemon=True).start()
 
@@ -188,11 +198,16 @@ class _Processes:
         self._error: AddressVLMError | None = None
         self._stopping = False
         number = min(number, task.limits.concurrency)
-        shares = [
+        self._shares = [
             task.limits.concurrency // number + (place < task.limits.concurrency % number)
             for place in range(number)
         ]
-        self._alive = dict(map(self._begin, shares))
+        self._alive: dict[Any, tuple[Connection, int]] = {}
+
+    def begin(self) -> None:
+        for share in self._shares:
+            process, its = self._start(share)
+            self._alive[process] = its
 
     def works(self) -> bool:
         wait([connection for connection, _ in self._alive.values()], _LOOK_EVERY_S)
@@ -212,7 +227,7 @@ class _Processes:
             say(f"a worker was killed (signal {-process.exitcode}); another takes its place")
             for thread in range(share):
                 self._ledger.release(f"{process.pid}-{thread}")
-            another, its = self._begin(share)
+            another, its = self._start(share)
             self._alive[another] = its
         if not self._alive and self._error is not None:
             raise self._error
@@ -231,7 +246,7 @@ class _Processes:
             connection.close()
             process.terminate()
 
-    def _begin(self, share: int) -> tuple[Any, tuple[Connection, int]]:
+    def _start(self, share: int) -> tuple[Any, tuple[Connection, int]]:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_in_process, args=(self._task, share, theirs), daemon=True)
         process.start()
@@ -255,6 +270,7 @@ def _in_process(task: Task, threads: int, connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and says what to do
     try:
         crew = _Threads(task, threads)
+        crew.begin()
         threading.Thread(target=_obey, args=(crew, connection), daemon=True).start()
         while crew.works():
             pass
