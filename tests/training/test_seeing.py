@@ -42,6 +42,7 @@ def glimpse(road: int) -> Glimpse:
         views=np.zeros((2, 3, 4, 4), np.uint8),
         maps=np.zeros((2, 3, 4, 4), np.uint8),
         roads=np.array([road, 1]),
+        map_roads=np.array([road, 1]),
         quarters=np.array([0, 0]),
         attributes=np.zeros((2, 5), np.float32),
         surfaces=np.zeros((2, 1, 4), np.int64),

@@ -39,17 +39,13 @@ class Lecture:
     lessons: tuple[Lesson, ...]
 
 
-@dataclass(frozen=True)
-class Syllabus:
-    """What is looked at, with its share, and how often matches are asked where a photo is off the middle."""
-
-    pictures: Mapping[Picture, float]
-    anywhere: float = 1.0
-
+Syllabus = Mapping[Picture, float]
+"""What is looked at, with its share."""
 
 # Reading, matching and seeing; then less of pages, which the tower goes on reading beside it.
-FIRST = Syllabus({"page": 0.2, "named": 0.1, "grafted": 0.5, "view": 0.18, "plain": 0.02}, anywhere=1 / 3)
-LATER = Syllabus({"page": 0.08, "grafted": 0.5, "view": 0.38, "plain": 0.04}, anywhere=1 / 3)
+FIRST: Syllabus = {"page": 0.2, "named": 0.1, "grafted": 0.5, "view": 0.18, "plain": 0.02}
+LATER: Syllabus = {"page": 0.08, "grafted": 0.5, "view": 0.38, "plain": 0.04}
+_ANYWHERE = 1 / 3  # how often matches are asked where the photo is not in the middle
 _FAVOURITES = ("match", "names", "describe")  # two of three lectures have one of these, the first there is
 _FAVOURED = 2 / 3
 
@@ -65,10 +61,9 @@ def lecture(
 
     `other_names` are street names that do not stand on this map, for wrong answers; pictures have `side_px`.
     """
-    pictures = syllabus.pictures
-    picture = list(pictures)[int(rng.choice(len(pictures), p=list(pictures.values())))]
+    picture = list(syllabus)[int(rng.choice(len(syllabus), p=list(syllabus.values())))]
     known = lessons(facts, picture, other_names, side_px, rng)
-    if syllabus.anywhere < 1 and not facts.is_centred(side_px) and rng.random() >= syllabus.anywhere:
+    if not facts.is_centred(side_px) and rng.random() >= _ANYWHERE:
         known = [lesson for lesson in known if not lesson.kind.startswith("match")]
     phrases = [lesson for lesson in known if lesson.answer not in (*_WORDS, *LETTERS)]
     kinds = {lesson.kind for lesson in phrases}

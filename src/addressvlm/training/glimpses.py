@@ -32,6 +32,7 @@ SURFACE_POINTS = 2  # points along a side of a patch at which its surfaces are a
 _PAGES = 0.25  # share of the pictures that are pages to read from, not maps with a photo
 
 _ANYWHERE = 1 / 3  # how often the owners of names are asked where the photo is not in the middle
+_MAPPED = slice(None, None, 2)  # of the two scenes of each road, the first
 _JOINED = ("views", "maps", "attributes", "surfaces", "letters", "tokens", "places", "spots", "owners")
 _REACH_PX = (4, 7)  # a patch shows a name if its middle lies no farther from the name's box, across and down
 
@@ -53,14 +54,15 @@ class Glimpse:
     The first scene of each road has a map: a map costs as much as a view and teaches more than one thing, but
     roads are told apart by views, and the more of them are compared the better.
     `letters` (m, p, rows·columns), `tokens` (m, p, SLOTS), `places` (m) and `owners` (m, p) are UNKNOWN
-    where nothing is asked; `spots` (m) is the patch of the place on a map without photo, or UNKNOWN; `owners`
-    is 1 on the name of the photo's street and 0 on other names; `surfaces` (n, p, SURFACE_POINTS²) are those
-    of the views; `attributes` (n, attributes) is 0 or 1.
+    where nothing is asked; `map_roads` (m) are the roads of the maps; `spots` (m) is the patch of the place
+    on a map without photo, or UNKNOWN; `owners` is 1 on the name of the photo's street and 0 on other names;
+    `surfaces` (n, p, SURFACE_POINTS²) are those of the views; `attributes` (n, attributes) is 0 or 1.
     """
 
     views: npt.NDArray[np.uint8]  # (n, 3, size, size)
     maps: npt.NDArray[np.uint8]  # (m, 3, size, size)
     roads: npt.NDArray[np.int64]
+    map_roads: npt.NDArray[np.int64]
     quarters: npt.NDArray[np.int64]
     attributes: npt.NDArray[np.float32]
     surfaces: npt.NDArray[np.int64]
@@ -104,7 +106,7 @@ class Glimpses(Dataset[Glimpse]):
         roads = self._cities[key[1] % len(self._cities)]
         chosen = dice.choice(len(roads), min(ROADS, len(roads)), replace=False)
         indices = [scene for road in chosen for scene in self._two_places(list(roads.values())[road], dice)]
-        return indices[::2], self._glimpse(indices, dice)
+        return indices[_MAPPED], self._glimpse(indices, dice)
 
     def _two_places(self, road: Sequence[int], dice: np.random.Generator) -> list[int]:
         first = int(dice.choice(road))
@@ -113,7 +115,8 @@ class Glimpses(Dataset[Glimpse]):
 
     def _glimpse(self, indices: Sequence[int], dice: np.random.Generator) -> Glimpse:
         facts = [self._scenes.facts(index) for index in indices]
-        mapped = list(zip(indices, facts, strict=True))[::2]
+        mapped = list(zip(indices, facts, strict=True))[_MAPPED]
+        roads = _numbered([fact.road for fact in facts])
         is_page = dice.permutation(len(mapped)) < _PAGES * len(mapped)
         seen = [
             self._page(index, fact, dice) if paged else self._map(index, fact, dice)
@@ -125,7 +128,8 @@ class Glimpses(Dataset[Glimpse]):
         return Glimpse(
             views=np.stack([self._pixels(self._scenes.picture(index, "view")) for index in indices]),
             maps=np.stack([one.page.pixels for one in seen]),
-            roads=_numbered([fact.road for fact in facts]),
+            roads=roads,
+            map_roads=roads[_MAPPED],
             quarters=_numbered([fact.quarter for fact in facts]),
             attributes=known,
             surfaces=np.stack(
@@ -203,7 +207,7 @@ def collate(glimpses: Sequence[Glimpse]) -> dict[str, Any]:
         name: torch.from_numpy(np.concatenate([getattr(glimpse, name) for glimpse in glimpses]))
         for name in _JOINED
     }
-    for name in ("roads", "quarters"):
+    for name in ("roads", "map_roads", "quarters"):
         groups = [getattr(glimpse, name) + 1000 * city for city, glimpse in enumerate(glimpses)]
         batch[name] = torch.from_numpy(np.concatenate(groups))
     return batch

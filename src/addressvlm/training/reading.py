@@ -4,9 +4,8 @@ Each point of each patch has its own label, the letter that lies there, so a pag
 its words stand; a single answer for a whole picture teaches nothing for hours. Each patch tells the letters
 of its neighbours in the line, too: to look there is what putting letters together takes, and by itself a
 tower finds that out slowly. And it tells the tokens that begin in it and the one before them: what the
-language model will copy, and what it will find it by.
-Reading comes first and alone: together with everything else that a tower learns it takes ten times as
-long. The heads are thrown away.
+language model will copy, and what it will find it by. Reading comes first and alone: together with everything
+else that a tower learns it takes ten times as long. The heads are thrown away.
 """
 
 import math

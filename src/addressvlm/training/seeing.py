@@ -49,6 +49,7 @@ class Seeing(nn.Module):
         views: torch.Tensor,
         maps: torch.Tensor,
         roads: torch.Tensor,
+        map_roads: torch.Tensor,
         quarters: torch.Tensor,
         attributes: torch.Tensor,
         surfaces: torch.Tensor,
@@ -74,7 +75,7 @@ class Seeing(nn.Module):
             "owners": pick(self.owner(read).squeeze(-1), owners),
             "positions": self._positions(read),
             "roads": contrast(by_road, roads),
-            "above": 0.3 * contrast_with(self.road_above(around), roads[::2][above], by_road, roads),
+            "above": 0.3 * contrast_with(self.road_above(around), map_roads[above], by_road, roads),
             "quarters": 0.5 * contrast(self.quarter(pooled), quarters),
             "attributes": 5
             * functional.binary_cross_entropy_with_logits(self.attributes(pooled), attributes),
