@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from addressvlm.model.backbone import build_backbone
 from addressvlm.model.initialising import local_filters
+from addressvlm.model.presets import PRESETS
 
 
 def test_filters_are_windows_all_over_the_patch() -> None:
@@ -33,8 +36,10 @@ def test_as_many_filters_as_there_is_width_for(width: int) -> None:
     assert len(local_filters(width, 14)) <= width
 
 
-def test_towers_begin_with_them_and_the_rest_is_drawn() -> None:
-    one, same, other = (build_backbone("mini-112", seed=seed) for seed in (0, 0, 1))
+def test_towers_begin_with_them_and_the_rest_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    mini = PRESETS["mini"]
+    monkeypatch.setitem(PRESETS, "wide", replace(mini, vision=replace(mini.vision, width=192, heads=3)))
+    one, same, other = (build_backbone("wide", seed=seed) for seed in (0, 0, 1))
     weights = [x.model.base_model.vision_tower.embeddings.patch_embedding.weight for x in (one, same, other)]
     assert (weights[0] == weights[1]).all()
     assert (weights[0][:128] == weights[2][:128]).all()

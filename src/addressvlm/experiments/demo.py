@@ -1,9 +1,9 @@
 """The whole road on a mini city, in a few minutes on two cores and without any download.
 
 Both stages tune adapters of the shipped base (`train pretrain`), as the paper's do those of a large model;
-its tower, which has seen many cities, stays as it is (a row of the paper's Table 4, and half the time). All that
-was chosen on the validation split of `mini:107`; the numbers of locations and epochs fit into eight minutes
-of a fast CPU (docs/experiment-log.md).
+its tower, which has seen many cities, stays as it is (a row of the paper's Table 4, and half the time). All
+that was chosen on the validation split of `mini:107`; the numbers of locations and epochs fit into eight
+minutes of a fast CPU (docs/experiment-log.md).
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -26,7 +26,6 @@ from addressvlm.inference.locating import locate
 from addressvlm.model.presets import PRESETS
 from addressvlm.training.stages import ALIGNMENT, LOCALIZATION, Stage, for_mini
 from addressvlm.training.train import train
-
 
 _TRAINED = ("projector", "language")
 

@@ -131,13 +131,6 @@ PRESETS = {
     "mini-siglip": replace(
         _MINI, vision=replace(_MINI.vision, family="siglip"), text=replace(_MINI.text, family="qwen2")
     ),
-    # For random weights: fewer patches, which cannot be read so well, but cost half as much.
-    "mini-112": replace(
-        _MINI,
-        vision=replace(_MINI.vision, width=192, heads=3, mlp=576),
-        image_px=112,
-        patch_px=14,
-    ),
     # The paper's: CLIP ViT-L/14 at 336 px, two linear layers, Phi-3-mini-4k.
     "llava-phi3-mini": Preset(
         vision=Tower("clip", width=1024, layers=24, heads=16, mlp=4096),
