@@ -33,6 +33,7 @@ GREY = "#bfbfbf"
 _WIDTH_IN, _DPI = 8.0, 150
 _TITLE_IN, _FOOT_IN, _MARGIN_IN = 0.5, 0.75, 0.12
 _NAMES = 12
+_LEAST_NAMED = 0.005  # nobody wants to read of 0 %
 _LETTERS: dict[str, Any] = {
     "fontsize": 9,
     "fontweight": "bold",
@@ -192,7 +193,10 @@ def _draw_streets(axes: Axes, shapes: Shapes, values: Mapping[str, float]) -> No
 def _write_names(figure: Figure, axes: Axes, shapes: Shapes, values: Mapping[str, float]) -> None:
     """Write the highest streets with their shares beside them, covering each other never and them hardly."""
     pixels = {name: shapely.transform(shape, axes.transData.transform) for name, shape in shapes.items()}
-    highest = [name for name in reversed(_lowest_first(shapes, values)) if values.get(name, 0) > 0][:_NAMES]
+    highest = [
+        name for name in reversed(_lowest_first(shapes, values)) if values.get(name, 0) >= _LEAST_NAMED
+    ]
+    highest = highest[:_NAMES]
     coloured = shapely.union_all([pixels[name].buffer(8) for name in highest])
     frame = shapely.box(*axes.bbox.extents).buffer(-8)
     taken: list[BaseGeometry] = []
