@@ -4,7 +4,7 @@ import shutil
 import signal
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -175,6 +175,15 @@ def test_a_worker_process_that_is_killed_is_replaced(
     assert "a worker was killed (signal 9); another takes its place" in capfd.readouterr().err
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python's answer to an interruption; a shell's background jobs begin with none."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_job_lets_the_calls_in_flight_end(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
