@@ -7,6 +7,7 @@ import pytest
 
 from addressvlm.cities.minicity.config import STANDARD, mini_city
 from addressvlm.cities.minicity.names import Namer
+from addressvlm.cities.minicity.surfaces import SURFACES
 from addressvlm.dataset import scenery
 from addressvlm.dataset.attributes import attributes
 from addressvlm.dataset.options import SceneOptions
@@ -83,6 +84,19 @@ def test_grafted_scene_has_the_view_in_its_corner(scenes: Scenes) -> None:
     stranger = np.asarray(scenes.picture(0, "grafted", view_of=40), int)
     assert np.abs(stranger[:72, 72:] - view).mean() > 20
     assert (stranger[72:] == grafted[72:]).all()
+
+
+def test_ground_is_what_the_map_shows(scenes: Scenes) -> None:
+    grass, road = SURFACES.index("yard, grass"), SURFACES.index("road, asphalt")
+    shown = {grass: [], road: []}  # type: dict[int, list[np.ndarray]]
+    for index in range(len(scenes)):
+        ground, plain = scenes.ground(index), np.asarray(scenes.picture(index, "plain"), int)
+        assert ground.shape == plain.shape[:2]
+        for surface, pixels in shown.items():
+            pixels.append(plain[ground == surface])
+    green, grey = (np.median(np.concatenate(shown[surface]), axis=0) for surface in (grass, road))
+    assert green[1] > green[[0, 2]].max() + 10
+    assert np.ptp(grey) < 20
 
 
 def test_attributes_come_from_the_facts() -> None:

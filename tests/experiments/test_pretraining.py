@@ -35,7 +35,7 @@ from addressvlm.training.stages import EVERYTHING, READING, SEEING, SPEAKING, SP
 SMALL = replace(
     presets.PRESETS["mini"],
     vision=Tower("clip", width=48, layers=1, heads=2, mlp=96),
-    text=Tower("phi3", width=48, layers=1, heads=2, mlp=96),
+    text=Tower("phi3", width=48, layers=2, heads=2, mlp=96),
 )
 SMALL_CITY = partial(mini_city, size_m=450.0, streets=12)
 FEW = SceneOptions(first_seed=7, cities=2, locations=60, views=1)
@@ -85,7 +85,8 @@ def test_the_loss_falls(made: Path, run: str) -> None:
 
 @pytest.mark.slow
 def test_the_log_tells_every_part_of_seeing(made: Path) -> None:
-    parts = {"letters", "tokens", "surfaces", "places", "roads", "above", "quarters", "attributes", "owners"}
+    parts = {"letters", "tokens", "surfaces", "ground", "places", "owners"}
+    parts |= {"roads", "above", "quarters", "attributes"}
     assert parts <= losses(made / "tower")[0].keys()
 
 
@@ -160,6 +161,10 @@ def test_a_glimpse_holds_two_places_of_each_road(made: Path) -> None:
     pages = (glimpse.letters != UNKNOWN).all(axis=(1, 2))
     assert 0 < pages.sum() < len(pages)
     assert (glimpse.places[pages] == UNKNOWN).all()
+    hidden = (glimpse.ground == UNKNOWN).all(axis=2).reshape(-1, 12, 12)
+    assert not hidden[pages].any()
+    assert hidden[~pages][:, :6, 6:].all()  # under the view
+    assert hidden[~pages].sum() == (~pages).sum() * 36
     again = glimpses[(0, 0)]
     assert (again.maps == glimpse.maps).all()
     assert not (glimpses[(1, 0)].views == glimpse.views).all()

@@ -46,6 +46,7 @@ def glimpse(road: int) -> Glimpse:
         quarters=np.array([0, 0]),
         attributes=np.zeros((2, 5), np.float32),
         surfaces=np.zeros((2, 1, 4), np.int64),
+        ground=np.zeros((2, 1, 4), np.int64),
         letters=np.full((2, 1, 4), UNKNOWN),
         tokens=np.full((2, 1, SLOTS), UNKNOWN),
         places=np.array([UNKNOWN, 0]),

@@ -36,7 +36,15 @@ def batch(backbone: Backbone) -> dict[str, torch.Tensor]:
     tokens[0, 23, :2] = torch.tensor([60, 70])
     tokens[0, 40, 1] = 80
     pixels = torch.randint(0, 255, (2, 3, 144, 144), generator=torch.Generator().manual_seed(0))
-    return {"input_ids": ids, "labels": labels, "tokens": tokens, "pixels": pixels.to(torch.uint8)}
+    points = torch.full_like(ids, UNKNOWN)
+    points[0, -2] = 1 + 40  # where the answer of the first picture begins
+    return {
+        "input_ids": ids,
+        "labels": labels,
+        "tokens": tokens,
+        "points": points,
+        "pixels": pixels.to(torch.uint8),
+    }
 
 
 def speaking(backbone: Backbone) -> Speaking:
@@ -44,9 +52,9 @@ def speaking(backbone: Backbone) -> Speaking:
     return Speaking(answers, nothing=backbone.tokenizer.pad_token_id)
 
 
-def attention_of(backbone: Backbone, hidden: torch.Tensor) -> torch.Tensor:
-    """What the first head of the first layer looks at, (tokens, tokens), as the model itself computes it."""
-    layer = backbone.model.base_model.language_model.layers[0]
+def attention_of(backbone: Backbone, hidden: torch.Tensor, number: int = 0) -> torch.Tensor:
+    """What the first head of a layer looks at, (tokens, tokens), as the model itself computes it."""
+    layer = backbone.model.base_model.language_model.layers[number]
     turns = backbone.model.base_model.language_model.rotary_emb(hidden, torch.arange(hidden.shape[1])[None])
     normed, attention = layer.input_layernorm(hidden), layer.self_attn
     if hasattr(attention, "qkv_proj"):
@@ -85,10 +93,35 @@ def test_heads_that_were_shown_how_find_what_stands_behind_a_token(backbone: Bac
     assert looked.argmax() == 1  # the patch with 60 before its first token
 
 
+def test_a_head_that_was_shown_where_to_look_looks_there(backbone: Backbone) -> None:
+    torch.manual_seed(0)
+    model, loss, inputs = backbone.model, speaking(backbone), batch(backbone)
+    model.base_model.vision_tower.requires_grad_(False)
+    optimizer = torch.optim.AdamW([w for w in model.parameters() if w.requires_grad], lr=5e-3)
+    begun = None
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss(**inputs)["loss"].backward()
+        optimizer.step()
+        begun = begun or loss.parts["pointing"]
+    assert begun > 3
+    assert loss.parts["pointing"] < 0.5
+    read: list[torch.Tensor] = []
+    layer = model.base_model.language_model.layers[1]
+    layer.register_forward_pre_hook(
+        lambda _, args, kwargs: read.append(args[0] if args else kwargs["hidden_states"]), with_kwargs=True
+    )
+    with torch.no_grad():
+        loss(**inputs)
+        looked = attention_of(backbone, read[0][:1].float(), 1)[-2, :-1]
+    assert looked.argmax() == 1 + 40
+
+
 def test_pictures_without_pages_teach_no_copying(backbone: Backbone) -> None:
     loss, inputs = speaking(backbone), batch(backbone)
-    inputs["tokens"] = torch.full_like(inputs["tokens"], UNKNOWN)
+    for name in ("tokens", "points"):
+        inputs[name] = torch.full_like(inputs[name], UNKNOWN)
     total = loss(**inputs)["loss"]
-    assert loss.parts["copying"] == 0
+    assert loss.parts["copying"] == loss.parts["pointing"] == 0
     assert total.item() == pytest.approx(loss.parts["answers"], abs=1e-3)
     total.backward()

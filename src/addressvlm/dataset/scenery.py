@@ -48,7 +48,7 @@ _GROUND_M = 0.5  # side of a pixel of the city from above, from which the maps a
 class Scene:
     """A street view, its map without and with street names, and a page: the map with words to practise on.
 
-    `surfaces` (height, width) are those of the view: see `cities.minicity.surfaces`.
+    `surfaces` and `ground` (height, width) are what view and map show: see `cities.minicity.surfaces`.
     """
 
     view: Image.Image
@@ -56,6 +56,7 @@ class Scene:
     named: Image.Image
     page: Lettered
     surfaces: npt.NDArray[np.uint8]
+    ground: npt.NDArray[np.uint8]
     facts: SceneFacts
 
 
@@ -87,7 +88,7 @@ def _row(scene: Scene) -> dict[str, Any]:
         **{name: jpeg(getattr(scene, name)) for name in ("view", "plain", "named")},
         "page": jpeg(scene.page.image),
         "letters": _png(Image.fromarray(scene.page.letters)),
-        "surfaces": _png(Image.fromarray(scene.surfaces)),
+        **{name: _png(Image.fromarray(getattr(scene, name))) for name in ("surfaces", "ground")},
         "facts": json.dumps({**asdict(scene.facts), "page": words}, ensure_ascii=False),
     }
 
@@ -117,7 +118,7 @@ def city_scenes(seed: int, options: SceneOptions) -> Iterator[Scene]:
         middle = (x - (at[0] - options.image_px / 2) * metres, y + (at[1] - options.image_px / 2) * metres)
         lat, lon = city.projection.to_latlon(*middle)
         frame = Frame(LatLon(float(lat), float(lon)), side_m, options.image_px)
-        plain = ground.cut(*middle, side_m, options.image_px)
+        plain, shown = ground.cut(*middle, side_m, options.image_px)
 
         namer = Namer(city.config.naming, rng)
         names = namer.other_streets(len(streets), standard_names())
@@ -152,7 +153,7 @@ def city_scenes(seed: int, options: SceneOptions) -> Iterator[Scene]:
         )
         stored = Image.open(io.BytesIO(jpeg(plain)))
         page = write_words(stored, _words(namer, rng), rng, font_px=options.label_px)
-        yield Scene(view.image, plain, labelled.image, page, view.surfaces, facts)
+        yield Scene(view.image, plain, labelled.image, page, view.surfaces, shown, facts)
 
 
 class _Ground:
@@ -162,15 +163,22 @@ class _Ground:
         west, south, east, north = city.plan.limit.bounds
         self._middle = ((west + east) / 2, (south + north) / 2)
         self._side_m = max(east - west, north - south) + 2 * city.config.map_side_m
-        self._image = city.aerial(*self._middle, self._side_m, round(self._side_m / _GROUND_M))
+        aerial = city.aerial(*self._middle, self._side_m, round(self._side_m / _GROUND_M))
+        self._image, self._surfaces = aerial.image, Image.fromarray(aerial.surfaces)
 
-    def cut(self, x: float, y: float, side_m: float, side_px: int) -> Image.Image:
-        """The square of `side_m` around a point of the city's plane, north up."""
+    def cut(
+        self, x: float, y: float, side_m: float, side_px: int
+    ) -> tuple[Image.Image, npt.NDArray[np.uint8]]:
+        """The square of `side_m` around a point of the city's plane, north up, and what it shows."""
         scale = self._image.width / self._side_m
         left = (x - side_m / 2 - self._middle[0] + self._side_m / 2) * scale
         top = (self._middle[1] + self._side_m / 2 - y - side_m / 2) * scale
         box = (left, top, left + side_m * scale, top + side_m * scale)
-        return self._image.resize((side_px, side_px), Image.Resampling.BICUBIC, box=box)
+        size = (side_px, side_px)
+        return (
+            self._image.resize(size, Image.Resampling.BICUBIC, box=box),
+            np.asarray(self._surfaces.resize(size, Image.Resampling.NEAREST, box=box)),
+        )
 
 
 @lru_cache(maxsize=1)

@@ -25,7 +25,7 @@ from addressvlm.imagery.lettering import ALPHABET, Box, overlap
 
 # What a scene can be shown as; `grafted` is the view on its map with names, `unnamed` on the one without.
 Picture = Literal["view", "plain", "named", "page", "grafted", "unnamed"]
-_STORED = ("view", "plain", "named", "page", "letters", "surfaces")
+_STORED = ("view", "plain", "named", "page", "letters", "surfaces", "ground")
 LETTERS, SURFACES = len(ALPHABET), len(_SURFACES)
 SCHEMA = pa.schema([*((name, pa.binary()) for name in _STORED), ("facts", pa.string())])
 
@@ -127,6 +127,10 @@ class Scenes:
     def surfaces(self, index: int) -> npt.NDArray[np.uint8]:
         """What each pixel of the view shows, (height, width): see `cities.minicity.surfaces`."""
         return np.asarray(self._stored(index, "surfaces"), np.uint8)
+
+    def ground(self, index: int) -> npt.NDArray[np.uint8]:
+        """The same of the map."""
+        return np.asarray(self._stored(index, "ground"), np.uint8)
 
     def _stored(self, index: int, name: str) -> Image.Image:
         image = Image.open(io.BytesIO(self._table[name][index].as_py()), formats=("JPEG", "PNG"))

@@ -25,7 +25,7 @@ def graft(
     return grafted
 
 
-def graft_box(size_px: int, photo_size: tuple[int, int], delta: float) -> tuple[int, int, int, int]:
+def graft_box(size_px: int, photo_size: tuple[int, int], delta: float = 0.5) -> tuple[int, int, int, int]:
     """Where on a map of `size_px` a photo of `photo_size` (width, height) goes: left, top, right, bottom.
 
     The photo keeps its shape; both sides are rounded to the nearest pixel (halves up), to at least one.

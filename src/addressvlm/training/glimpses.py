@@ -12,8 +12,9 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from addressvlm.dataset.attributes import attributes
-from addressvlm.dataset.scenes import SceneFacts, Scenes
+from addressvlm.dataset.scenes import SURFACES, SceneFacts, Scenes
 from addressvlm.errors import UsageError
+from addressvlm.imagery.grafting import graft_box
 from addressvlm.model.backbone import Backbone
 from addressvlm.training.batches import Key
 from addressvlm.training.reading import (
@@ -33,15 +34,19 @@ _PAGES = 0.25  # share of the pictures that are pages to read from, not maps wit
 
 _ANYWHERE = 1 / 3  # how often the owners of names are asked where the photo is not in the middle
 _MAPPED = slice(None, None, 2)  # of the two scenes of each road, the first
-_JOINED = ("views", "maps", "attributes", "surfaces", "letters", "tokens", "places", "spots", "owners")
+_JOINED = (
+    *("views", "maps", "attributes", "surfaces", "ground"),
+    *("letters", "tokens", "places", "spots", "owners"),
+)
 _REACH_PX = (4, 7)  # a patch shows a name if its middle lies no farther from the name's box, across and down
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A page, or a map as a page whose letters are not known, with its place, spot and owners."""
+    """A page, or a map as a page whose letters are not known, with its ground, place, spot and owners."""
 
     page: Page
+    ground: npt.NDArray[np.int64]
     place: int
     spot: int
     owners: npt.NDArray[np.int64]
@@ -56,7 +61,8 @@ class Glimpse:
     `letters` (m, p, rows·columns), `tokens` (m, p, SLOTS), `places` (m) and `owners` (m, p) are UNKNOWN
     where nothing is asked; `map_roads` (m) are the roads of the maps; `spots` (m) is the patch of the place
     on a map without photo, or UNKNOWN; `owners` is 1 on the name of the photo's street and 0 on other names;
-    `surfaces` (n, p, SURFACE_POINTS²) are those of the views; `attributes` (n, attributes) is 0 or 1.
+    `surfaces` (n, p, SURFACE_POINTS²) are those of the views and `ground` (m, p, SURFACE_POINTS²) those of
+    the maps, UNKNOWN where a photo hides them; `attributes` (n, attributes) is 0 or 1.
     """
 
     views: npt.NDArray[np.uint8]  # (n, 3, size, size)
@@ -66,6 +72,7 @@ class Glimpse:
     quarters: npt.NDArray[np.int64]
     attributes: npt.NDArray[np.float32]
     surfaces: npt.NDArray[np.int64]
+    ground: npt.NDArray[np.int64]
     letters: npt.NDArray[np.int64]
     tokens: npt.NDArray[np.int64]
     places: npt.NDArray[np.int64]
@@ -132,12 +139,8 @@ class Glimpses(Dataset[Glimpse]):
             map_roads=roads[_MAPPED],
             quarters=_numbered([fact.quarter for fact in facts]),
             attributes=known,
-            surfaces=np.stack(
-                [
-                    at_points(self._scenes.surfaces(index), self._patch_px, SURFACE_POINTS, SURFACE_POINTS)
-                    for index in indices
-                ]
-            ),
+            surfaces=np.stack([self._at_points(self._scenes.surfaces(index)) for index in indices]),
+            ground=np.stack([one.ground for one in seen]),
             letters=np.stack([one.page.letters for one in seen]),
             tokens=np.stack([one.page.tokens for one in seen]),
             places=np.array([one.place for one in seen], np.int64),
@@ -147,7 +150,8 @@ class Glimpses(Dataset[Glimpse]):
 
     def _page(self, index: int, facts: SceneFacts, dice: np.random.Generator) -> _Seen:
         page, roll = self._pages.visit(index, dice)
-        return _Seen(page, UNKNOWN, self._spot(facts, roll), self._unknown())
+        ground = self._at_points(np.roll(self._scenes.ground(index), roll, axis=(0, 1)))
+        return _Seen(page, ground, UNKNOWN, self._spot(facts, roll), self._unknown())
 
     def _map(self, index: int, facts: SceneFacts, dice: np.random.Generator) -> _Seen:
         picture = self._scenes.picture(index, "grafted")
@@ -159,7 +163,19 @@ class Glimpses(Dataset[Glimpse]):
         place = UNKNOWN if centred else self._spot(facts)
         asked = centred or dice.random() < _ANYWHERE
         owners = self._owners(facts) if asked else self._unknown()
-        return _Seen(Page(self._pixels(picture), letters, tokens), place, UNKNOWN, owners)
+        page = Page(self._pixels(picture), letters, tokens)
+        return _Seen(page, self._uncovered(index), place, UNKNOWN, owners)
+
+    def _uncovered(self, index: int) -> npt.NDArray[np.int64]:
+        """The surfaces at the points of a map on which its view lies."""
+        ground = self._scenes.ground(index).copy()
+        left, top, right, bottom = graft_box(len(ground), self._scenes.picture(index, "view").size)
+        ground[top:bottom, left:right] = SURFACES  # none
+        points = self._at_points(ground)
+        return np.where(points == SURFACES, UNKNOWN, points)
+
+    def _at_points(self, surfaces: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+        return at_points(surfaces, self._patch_px, SURFACE_POINTS, SURFACE_POINTS)
 
     def _owners(self, facts: SceneFacts) -> npt.NDArray[np.int64]:
         """1 on the patches of the name of the photo's street, 0 on those of other names."""

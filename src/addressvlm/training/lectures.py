@@ -18,6 +18,7 @@ from addressvlm.training.batches import Key, Sample
 from addressvlm.training.batches import collate as collate_samples
 from addressvlm.training.glimpses import Glimpse, Glimpses
 from addressvlm.training.glimpses import collate as collate_glimpses
+from addressvlm.training.pointing import points_of
 from addressvlm.training.reading import SLOTS, UNKNOWN, Pages, tokens_of
 from addressvlm.training.seeing import Seeing
 from addressvlm.training.speaking import Speaking
@@ -27,11 +28,13 @@ from addressvlm.training.speaking import Speaking
 class Lecture:
     """Questions about a picture of a scene, and the tokens on its patches as `reading.tokens_of` gives them.
 
-    `tokens` (patches, SLOTS) are UNKNOWN where nothing is written on the picture.
+    `tokens` (patches, SLOTS) are UNKNOWN where nothing is written on the picture; `points` (tokens) are those
+    of `pointing.points_of`.
     """
 
     sample: Sample
     tokens: npt.NDArray[np.int64]
+    points: npt.NDArray[np.int64]
 
 
 class _Asking(Dataset[Lecture]):
@@ -72,7 +75,9 @@ class _Asking(Dataset[Lecture]):
             tokens = tokens_of(words, tokenizer, patch_px, side)
         else:
             tokens = np.full((side * side, SLOTS), UNKNOWN)
-        return Lecture(Sample(facts.place, encoded, pixels[None]), tokens)
+        answers = [lesson.answer for lesson in asked]
+        points = points_of(encoded, answers, words or (), tokenizer, patch_px, side)
+        return Lecture(Sample(facts.place, encoded, pixels[None]), tokens, points)
 
 
 class Lectures(_Asking):
@@ -113,9 +118,12 @@ class Spellings(_Asking):
 
 
 def collate(lectures: Sequence[Lecture], *, pad_id: int) -> dict[str, Any]:
-    """One batch: that of the samples, with `tokens` (pictures, patches, SLOTS)."""
+    """One batch: that of the samples, `tokens` (pictures, patches, SLOTS) and `points` (pictures, tokens)."""
     batch = collate_samples([one.sample for one in lectures], pad_id=pad_id)
-    return {**batch, "tokens": torch.from_numpy(np.stack([one.tokens for one in lectures]))}
+    points = torch.full_like(batch["input_ids"], UNKNOWN)
+    for row, one in zip(points, lectures, strict=True):
+        row[: len(one.points)] = torch.from_numpy(one.points)
+    return {**batch, "tokens": torch.from_numpy(np.stack([one.tokens for one in lectures])), "points": points}
 
 
 @dataclass(frozen=True)

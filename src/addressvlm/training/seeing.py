@@ -1,12 +1,13 @@
 """Pre-training of the vision tower, second part: what it reads, recognises and compares, all at once.
 
-Labels are what the renderer knows for certain. Letters, as before, so that they are not forgotten. Surfaces:
-of which wall, tree or paving each point of a view is; labels by patch teach faster than any for a whole
-picture. Roads and quarters: views of one road, or quarter, and its places seen from above lie together, those
-of others in the same city apart (contrastive, as CLIP; supervised as Khosla et al. 2020). Attributes: what
-walls, trees and cars there are. Places: where on the map a grafted photo was taken. Owners: which of the
-names on the map is that of the photo's street. Positions: where in the picture each patch lies, which the
-language model needs and a tower that only reads forgets. The heads are thrown away.
+Labels are what the renderer knows for certain. Letters, as before, so that they are not forgotten.
+Surfaces: of which wall, roof, tree or paving each point of a view is, and each point of a map, told by one
+head: what looks different from above and from the street gets one name. Labels by patch teach faster than
+any for a whole picture. Roads and quarters: views of one road, or quarter, and its places seen from above
+lie together, those of others in the same city apart (contrastive, as CLIP; supervised as Khosla et al.
+2020). Attributes: what walls, trees and cars there are. Places: where on the map a grafted photo was taken.
+Owners: which of the names on the map is that of the photo's street. Positions: where in the picture each
+patch lies, which the language model needs and a tower that only reads forgets. The heads are thrown away.
 """
 
 import math
@@ -53,6 +54,7 @@ class Seeing(nn.Module):
         quarters: torch.Tensor,
         attributes: torch.Tensor,
         surfaces: torch.Tensor,
+        ground: torch.Tensor,
         letters: torch.Tensor,
         tokens: torch.Tensor,
         places: torch.Tensor,
@@ -67,21 +69,24 @@ class Seeing(nn.Module):
         by_road = self.road(pooled)
         losses = {
             **self.page(read, letters, tokens),
-            "surfaces": 2
-            * functional.cross_entropy(
-                self.surfaces(seen).unflatten(-1, (-1, SURFACES)).flatten(0, 2), surfaces.flatten()
-            ),
+            "surfaces": 2 * self._shown(seen, surfaces),
+            "ground": self._shown(read, ground),
             "places": 0.5 * _cross_entropy(self.place(read).squeeze(-1), places),
             "owners": pick(self.owner(read).squeeze(-1), owners),
             "positions": self._positions(read),
             "roads": contrast(by_road, roads),
-            "above": 0.3 * contrast_with(self.road_above(around), map_roads[above], by_road, roads),
+            "above": 0.5 * contrast_with(self.road_above(around), map_roads[above], by_road, roads),
             "quarters": 0.5 * contrast(self.quarter(pooled), quarters),
             "attributes": 5
             * functional.binary_cross_entropy_with_logits(self.attributes(pooled), attributes),
         }
         self.parts = {name: round(float(loss.detach()), 4) for name, loss in losses.items()}
         return {"loss": torch.stack(list(losses.values())).sum()}
+
+    def _shown(self, features: torch.Tensor, surfaces: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of the surfaces (n, patches, points) where they are known."""
+        told = self.surfaces(features).unflatten(-1, (-1, SURFACES)).flatten(0, 2)
+        return functional.cross_entropy(told, surfaces.flatten())
 
     def _positions(self, read: torch.Tensor) -> torch.Tensor:
         """Squared error of where the patches say they lie, in sides of the picture, times five."""

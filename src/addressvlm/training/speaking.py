@@ -5,6 +5,8 @@ From answers alone a small model comes upon this late or never, and it does at o
 layer are shown how: one looks from a token to the patches before which it stands and writes the token that
 begins there, another from the first token that begins in a patch to the second. Both are asked for what
 their products say by themselves, through the embedding of the tokens, without the rest of the model.
+Two names with a token in common, and the name that a question means, are told apart by what stands before:
+a head of the second layer, which has that at hand, is shown where to look.
 """
 
 import math
@@ -33,16 +35,29 @@ class Speaking(nn.Module):
         super().__init__()
         self.answers = answers
         self._nothing = nothing
+        self._second = answers.base.base_model.language_model.layers[1]
+        self._second.register_forward_pre_hook(self._keep, with_kwargs=True)
+        self._read: Any = None  # what the second layer has read last
         self.parts: dict[str, float] = {}
 
     def forward(
-        self, pixels: torch.Tensor, tokens: torch.Tensor, input_ids: torch.Tensor, **lectures: torch.Tensor
+        self,
+        pixels: torch.Tensor,
+        tokens: torch.Tensor,
+        points: torch.Tensor,
+        input_ids: torch.Tensor,
+        **lectures: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
-        """`loss`, the sum of both. `tokens` (pictures, patches, SLOTS) is UNKNOWN where nothing is known."""
+        """`loss`, the sum of all parts. `tokens` (pictures, patches, SLOTS) are those on the patches.
+
+        `points` (pictures, tokens) says at which token each shall look. Both are UNKNOWN where nothing is
+        known.
+        """
         seen = self.answers.features_of(pixels)
         losses = {
             "answers": self.answers(input_ids=input_ids, **lectures, features=seen)["loss"],
             "copying": self._copying(seen, tokens, input_ids),
+            "pointing": self._pointing(points, lectures.get("mask")),
         }
         self.parts = {name: round(float(loss.detach()), 4) for name, loss in losses.items()}
         return {"loss": torch.stack(list(losses.values())).sum()}
@@ -70,6 +85,26 @@ class Speaking(nn.Module):
             total = total + functional.cross_entropy(looked, asked[:, head])
             total = total + functional.cross_entropy(written, asked[:, head + 1])
         return total
+
+    def _keep(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._read = args[0] if args else kwargs["hidden_states"], *kwargs["position_embeddings"]
+
+    def _pointing(self, points: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """Cross-entropy of where the first head of the second layer looks."""
+        (hidden, *turns), self._read = self._read, None
+        rows, places = (points != UNKNOWN).nonzero(as_tuple=True)
+        if not len(rows):
+            return torch.zeros((), device=points.device)
+        pictures, tokens, _ = hidden.shape
+        cos, sin = (turn.float().expand(pictures, -1, -1).reshape(1, pictures * tokens, -1) for turn in turns)
+        queries, keys, _ = _looking(self._second, hidden.float().flatten(0, 1), (cos, sin))
+        query, key = (part[:, 0].reshape(pictures, tokens, -1) for part in (queries, keys))
+        looked = (query @ key.transpose(1, 2))[rows, places] / math.sqrt(query.shape[-1])
+        if mask is None:
+            unseen = torch.arange(tokens, device=places.device) > places[:, None]
+        else:
+            unseen = ~mask[rows, 0, places]
+        return functional.cross_entropy(looked.masked_fill(unseen, -torch.inf), points[rows, places])
 
 
 def _looking(

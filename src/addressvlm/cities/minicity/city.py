@@ -38,6 +38,14 @@ class View:
     surfaces: npt.NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class Aerial:
+    """A square of the city from above, north up; `surfaces` as in a view."""
+
+    image: Image.Image
+    surfaces: npt.NDArray[np.uint8]
+
+
 class MiniCity:
     """A city from a config; plan and scene are made when first needed, and never travel between processes."""
 
@@ -138,14 +146,15 @@ class MiniCity:
         )
         lat, lon = _unproject(north, east)
         x, y = self.projection.to_xy(lat, lon)
-        return Image.fromarray(self._renderer.aerial(x, y, float(x[0, 1] - x[0, 0])))
+        return Image.fromarray(self._renderer.aerial(x, y, float(x[0, 1] - x[0, 0])).pixels)
 
-    def aerial(self, x: float, y: float, side_m: float, side_px: int) -> Image.Image:
-        """The city from above: a square of `side_m` metres around a point of the city's plane, north up."""
+    def aerial(self, x: float, y: float, side_m: float, side_px: int) -> Aerial:
+        """The city from above: a square of `side_m` metres around a point of the city's plane."""
         metres = side_m / side_px
         steps = (np.arange(side_px) + 0.5) * metres - side_m / 2
         east, south = np.meshgrid(steps, steps)
-        return Image.fromarray(self._renderer.aerial(x + east, y - south, metres))
+        picture = self._renderer.aerial(x + east, y - south, metres)
+        return Aerial(Image.fromarray(picture.pixels), self._surfaces[picture.triangles])
 
 
 _EARTH_M = 6378137.0

@@ -72,7 +72,7 @@ def _address(city: MiniCity, lat: float, lon: float) -> tuple[str, str]:
 
 def _around(city: MiniCity, lat: float, lon: float, side_px: int) -> Image.Image:
     x, y = city.projection.to_xy(lat, lon)
-    image = city.aerial(float(x), float(y), city.config.map_side_m, side_px)
+    image = city.aerial(float(x), float(y), city.config.map_side_m, side_px).image
     draw = ImageDraw.Draw(image)
     middle, radius = side_px / 2, max(4, side_px // 60)
     box = (middle - radius, middle - radius, middle + radius, middle + radius)

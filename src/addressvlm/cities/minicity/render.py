@@ -72,12 +72,12 @@ class Renderer:
         origins = np.tile(np.array(camera.position, np.float32), (len(directions), 1))
         return self._picture(origins, directions, (count, count), samples, 2 * half / count, perspective=True)
 
-    def aerial(self, x: Any, y: Any, metres_per_px: float) -> Bytes:
+    def aerial(self, x: Any, y: Any, metres_per_px: float) -> Picture:
         """A picture from straight above; `x`, `y` (height, width) are the places of the pixels in metres."""
         origins = np.stack([x, y, np.full_like(x, 400.0)], axis=-1).reshape(-1, 3).astype(np.float32)
         directions = np.zeros_like(origins)
         directions[:, 2] = -1.0
-        return self._picture(origins, directions, x.shape, 1, metres_per_px, perspective=False).pixels
+        return self._picture(origins, directions, x.shape, 1, metres_per_px, perspective=False)
 
     def _picture(
         self,
