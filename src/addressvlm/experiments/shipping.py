@@ -16,7 +16,10 @@ from addressvlm.training.log import read_log
 
 CARD, CURVES = "README.md", "curves.png"
 MOST_BYTES = 16_000_000
-_PARTS = ("letters", "tokens", "surfaces", "places", "roads", "above", "quarters", "attributes")
+_PARTS = (
+    *("letters", "tokens", "surfaces", "ground", "places", "owners"),
+    *("roads", "above", "quarters", "attributes"),
+)
 
 CARD_TEXT = """\
 # The base of the preset `{preset}`
