@@ -39,14 +39,23 @@ class Lecture:
     lessons: tuple[Lesson, ...]
 
 
-Syllabus = Mapping[Picture, float]
-"""What is looked at, with its share."""
+@dataclass(frozen=True)
+class Syllabus:
+    """What is looked at, with its share, and what two of three lectures ask: the first of these there is."""
 
-# Reading, matching and seeing; then less of pages, which the tower goes on reading beside it.
-FIRST: Syllabus = {"page": 0.2, "named": 0.1, "grafted": 0.5, "view": 0.18, "plain": 0.02}
-LATER: Syllabus = {"page": 0.08, "grafted": 0.5, "view": 0.38, "plain": 0.04}
+    pictures: Mapping[Picture, float]
+    favourites: tuple[str, ...]
+
+
+# Reading, matching and seeing; then less of pages, which the tower goes on reading beside it, and single
+# names instead of whole lists.
+FIRST = Syllabus(
+    {"page": 0.2, "named": 0.1, "grafted": 0.5, "view": 0.18, "plain": 0.02}, ("match", "names", "describe")
+)
+LATER = Syllabus(
+    {"page": 0.08, "grafted": 0.5, "view": 0.38, "plain": 0.04}, ("match", "name at", "describe")
+)
 _ANYWHERE = 1 / 3  # how often matches are asked where the photo is not in the middle
-_FAVOURITES = ("match", "names", "describe")  # two of three lectures have one of these, the first there is
 _FAVOURED = 2 / 3
 
 
@@ -61,13 +70,14 @@ def lecture(
 
     `other_names` are street names that do not stand on this map, for wrong answers; pictures have `side_px`.
     """
-    picture = list(syllabus)[int(rng.choice(len(syllabus), p=list(syllabus.values())))]
+    shares = syllabus.pictures
+    picture = list(shares)[int(rng.choice(len(shares), p=list(shares.values())))]
     known = lessons(facts, picture, other_names, side_px, rng)
     if not facts.is_centred(side_px) and rng.random() >= _ANYWHERE:
         known = [lesson for lesson in known if not lesson.kind.startswith("match")]
     phrases = [lesson for lesson in known if lesson.answer not in (*_WORDS, *LETTERS)]
     kinds = {lesson.kind for lesson in phrases}
-    favourite = next((kind for kind in _FAVOURITES if kind in kinds), None)
+    favourite = next((kind for kind in syllabus.favourites if kind in kinds), None)
     if favourite and rng.random() < _FAVOURED:
         phrases = [lesson for lesson in phrases if lesson.kind == favourite]
     judgments = [lesson for lesson in known if lesson.answer in _WORDS]

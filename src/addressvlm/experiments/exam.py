@@ -18,6 +18,7 @@ from addressvlm.work import track
 
 _DESCRIPTION_TOKENS = 160
 _CENTRED, _ANYWHERE = "photo in the middle", "photo anywhere"
+_ALL_NAMES = "share of all names"
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,10 @@ def examine(
 ) -> dict[str, Any]:
     """Ask the model about every scene of a folder (or the first `scenes`); percent right by task.
 
-    For every task: how many were asked, how many answers are exactly right, the share of the most frequent
-    truth, and for matching the chance of a guess among the names of each map. Controls are tasks, too:
-    reading maps whose names were not drawn, and matching with the photo of another place.
+    For every task: how many were asked, how many answers are exactly right (in lists of names and in
+    descriptions, the share that is), the share of the most frequent truth, and for matching the chance of a
+    guess among the names of each map. Controls are tasks, too: reading maps whose names were not drawn, and
+    matching with the photo of another place.
     """
     exam = Scenes(folder)
     asked = list(_questions(exam, min(scenes or len(exam), len(exam)), localizer, seed))
@@ -91,6 +93,9 @@ def _map_questions(
     known: dict[str, Lesson] = {}
     for lesson in lessons(facts, "grafted", names, side_px, rng):
         known.setdefault(lesson.kind, lesson)
+    if facts.names:
+        yield _Asked(f"map: {_ALL_NAMES}", scene, "grafted", known["names"])
+        yield _Asked(f"map: {_ALL_NAMES}, names not drawn", scene, "unnamed", known["names"])
     if "name at" in known:
         yield _Asked("map: name at a place", scene, "grafted", known["name at"])
         yield _Asked("map: name at a place, names not drawn", scene, "unnamed", known["name at"])
@@ -107,10 +112,12 @@ def _map_questions(
 
 
 def _grade(task: str, found: list[tuple[_Asked, str]]) -> dict[str, Any]:
+    mark = _exactly
     if "description" in task:
-        right = [_sentences_right(one.lesson.answer, answer) for one, answer in found]
-    else:
-        right = [float(answer == one.lesson.answer) for one, answer in found]
+        mark = _sentences_right
+    elif _ALL_NAMES in task:
+        mark = _names_right
+    right = [mark(one.lesson.answer, answer) for one, answer in found]
     chances = [one.chance for one, _ in found if one.chance is not None]
     most = Counter(one.lesson.answer for one, _ in found).most_common(1)[0][1]
     return {
@@ -119,6 +126,16 @@ def _grade(task: str, found: list[tuple[_Asked, str]]) -> dict[str, Any]:
         "most_frequent": round(100 * most / len(found), 1),
         **({"chance": round(100 * float(np.mean(chances)), 1)} if chances else {}),
     }
+
+
+def _exactly(truth: str, answer: str) -> float:
+    return float(answer == truth)
+
+
+def _names_right(truth: str, answer: str) -> float:
+    """The names that are told and there, over those that are there, or over those that are told if more."""
+    there, told = (Counter(text.rstrip(".").split(", ")) for text in (truth, answer))
+    return (there & told).total() / max(there.total(), told.total())
 
 
 def _sentences_right(truth: str, answer: str) -> float:
