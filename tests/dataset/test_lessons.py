@@ -122,5 +122,5 @@ def test_a_lecture_has_up_to_three_lessons_of_one_picture() -> None:
 
 def test_pictures_are_looked_at_as_often_as_asked_for() -> None:
     drawn = [lecture(FACTS, OTHERS, 112, np.random.default_rng(seed), FIRST).picture for seed in range(400)]
-    assert set(drawn) == set(FIRST)
-    assert drawn.count("page") == pytest.approx(400 * FIRST["page"], abs=40)
+    assert set(drawn) == set(FIRST.pictures)
+    assert drawn.count("page") == pytest.approx(400 * FIRST.pictures["page"], abs=40)

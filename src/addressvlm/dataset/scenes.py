@@ -20,7 +20,7 @@ from PIL import Image
 from addressvlm.cities.minicity.surfaces import SURFACES as _SURFACES
 from addressvlm.errors import AddressVLMError
 from addressvlm.folders import require_complete
-from addressvlm.imagery.grafting import graft
+from addressvlm.imagery.grafting import graft, graft_box
 from addressvlm.imagery.lettering import ALPHABET, Box, overlap
 
 # What a scene can be shown as; `grafted` is the view on its map with names, `unnamed` on the one without.
@@ -128,9 +128,13 @@ class Scenes:
         """What each pixel of the view shows, (height, width): see `cities.minicity.surfaces`."""
         return np.asarray(self._stored(index, "surfaces"), np.uint8)
 
-    def ground(self, index: int) -> npt.NDArray[np.uint8]:
-        """The same of the map."""
-        return np.asarray(self._stored(index, "ground"), np.uint8)
+    def ground(self, index: int, *, grafted: bool = False) -> npt.NDArray[np.uint8]:
+        """The same of the map; SURFACES, which is none, where the view hides it if it is `grafted`."""
+        ground = np.array(self._stored(index, "ground"), np.uint8)
+        if grafted:
+            left, top, right, bottom = graft_box(len(ground), self._stored(index, "view").size)
+            ground[top:bottom, left:right] = SURFACES
+        return ground
 
     def _stored(self, index: int, name: str) -> Image.Image:
         image = Image.open(io.BytesIO(self._table[name][index].as_py()), formats=("JPEG", "PNG"))

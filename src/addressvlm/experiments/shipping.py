@@ -1,8 +1,11 @@
 """A pre-trained base as it comes with the package: bfloat16 weights, curves, and a card."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
 
@@ -13,6 +16,8 @@ from addressvlm.folders import read_json, require_complete, write_json
 from addressvlm.model.backbone import MODEL, load_backbone, save_backbone
 from addressvlm.model.checkpoints import MANIFEST, digests
 from addressvlm.training.log import read_log
+
+Floats = npt.NDArray[np.float64]
 
 CARD, CURVES = "README.md", "curves.png"
 MOST_BYTES = 16_000_000
@@ -75,25 +80,31 @@ def ship(pretraining: Path, folder: Path, command: str) -> Path:
 
 
 def draw_curves(pretraining: Path, path: Path) -> None:
-    """The losses of all runs over time."""
+    """The losses of all runs over time, each a mean over a fiftieth of its run."""
     figure = Figure(figsize=(12, 3.2), layout="constrained")
     first, left, right = figure.subplots(1, 3)
     reader, speller, tower, speech, model = (read_log(pretraining / name) for name in RUNS)
     for panel, lines, parts in ((first, reader, _PARTS[:2]), (left, tower, _PARTS)):
         for part in parts:
-            minutes = [line["seconds"] / 60 for line in lines]
-            panel.plot(minutes, [line[part] for line in lines], label=part, linewidth=1)
-        panel.legend(fontsize=7)
+            panel.plot(*_smooth(lines, part), label=part, linewidth=1)
+        panel.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     first.set(title="the tower reads", xlabel="minutes", ylabel="loss", yscale="log")
     left.set(title="the tower sees", xlabel="minutes", ylabel="weighted loss", yscale="log")
     begun = 0.0
     for name, lines in (("it spells", speller), ("it speaks", speech), ("everything", model)):
-        minutes = [(begun + line["seconds"]) / 60 for line in lines]
-        right.plot(minutes, [line["loss"] for line in lines], label=name, linewidth=1)
-        begun += lines[-1]["seconds"]
+        minutes, losses = _smooth(lines, "loss")
+        right.plot(begun + minutes, losses, label=name, linewidth=1)
+        begun += minutes[-1]
     right.legend(fontsize=7)
-    right.set(title="the model speaks", xlabel="minutes", ylabel="loss")
+    right.set(title="the model speaks", xlabel="minutes", ylabel="loss", yscale="log")
     figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
+def _smooth(lines: Sequence[Mapping[str, Any]], part: str) -> tuple[Floats, Floats]:
+    """Minutes and means of a part of the loss."""
+    some = np.array_split(np.array([(line["seconds"] / 60, line[part]) for line in lines]), 50)
+    minutes, means = np.array([window.mean(axis=0) for window in some if len(window)]).T
+    return minutes, means
 
 
 def exam_table(exam: dict[str, Any]) -> str:

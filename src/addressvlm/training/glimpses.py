@@ -14,7 +14,6 @@ from torch.utils.data import Dataset
 from addressvlm.dataset.attributes import attributes
 from addressvlm.dataset.scenes import SURFACES, SceneFacts, Scenes
 from addressvlm.errors import UsageError
-from addressvlm.imagery.grafting import graft_box
 from addressvlm.model.backbone import Backbone
 from addressvlm.training.batches import Key
 from addressvlm.training.reading import (
@@ -164,15 +163,9 @@ class Glimpses(Dataset[Glimpse]):
         asked = centred or dice.random() < _ANYWHERE
         owners = self._owners(facts) if asked else self._unknown()
         page = Page(self._pixels(picture), letters, tokens)
-        return _Seen(page, self._uncovered(index), place, UNKNOWN, owners)
-
-    def _uncovered(self, index: int) -> npt.NDArray[np.int64]:
-        """The surfaces at the points of a map on which its view lies."""
-        ground = self._scenes.ground(index).copy()
-        left, top, right, bottom = graft_box(len(ground), self._scenes.picture(index, "view").size)
-        ground[top:bottom, left:right] = SURFACES  # none
-        points = self._at_points(ground)
-        return np.where(points == SURFACES, UNKNOWN, points)
+        ground = self._at_points(self._scenes.ground(index, grafted=True))
+        ground[ground == SURFACES] = UNKNOWN
+        return _Seen(page, ground, place, UNKNOWN, owners)
 
     def _at_points(self, surfaces: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         return at_points(surfaces, self._patch_px, SURFACE_POINTS, SURFACE_POINTS)
