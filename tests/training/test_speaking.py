@@ -8,7 +8,7 @@ from addressvlm.model.backbone import Backbone, build_backbone
 from addressvlm.model.presets import Tower
 from addressvlm.training.loss import AnswerLoss
 from addressvlm.training.reading import SLOTS, UNKNOWN
-from addressvlm.training.speaking import Speaking
+from addressvlm.training.speaking import Speaking, _reading
 
 PATCHES = 144
 
@@ -71,18 +71,25 @@ def attention_of(backbone: Backbone, hidden: torch.Tensor, number: int = 0) -> t
     return turned(query) @ turned(key).T
 
 
-def test_heads_that_were_shown_how_find_what_stands_behind_a_token(backbone: Backbone) -> None:
+def learn(
+    backbone: Backbone, loss: Speaking, inputs: dict[str, torch.Tensor], part: str, steps: int
+) -> float:
+    """Train all but the tower on one batch; a part of the loss as it was before."""
     torch.manual_seed(0)
-    model, loss, inputs = backbone.model, speaking(backbone), batch(backbone)
-    model.base_model.vision_tower.requires_grad_(False)
-    optimizer = torch.optim.AdamW([w for w in model.parameters() if w.requires_grad], lr=5e-3)
-    begun = None
-    for _ in range(60):
+    backbone.model.base_model.vision_tower.requires_grad_(False)
+    optimizer = torch.optim.AdamW([w for w in backbone.model.parameters() if w.requires_grad], lr=5e-3)
+    begun = []
+    for _ in range(steps):
         optimizer.zero_grad()
         loss(**inputs)["loss"].backward()
         optimizer.step()
-        begun = begun or loss.parts["copying"]
-    assert begun > 20
+        begun.append(loss.parts[part])
+    return begun[0]
+
+
+def test_heads_that_were_shown_how_find_what_stands_behind_a_token(backbone: Backbone) -> None:
+    model, loss, inputs = backbone.model, speaking(backbone), batch(backbone)
+    assert learn(backbone, loss, inputs, "copying", 60) > 20
     assert loss.parts["copying"] < 1
     with torch.no_grad():
         seen = loss.answers.features_of(inputs["pixels"])
@@ -94,26 +101,15 @@ def test_heads_that_were_shown_how_find_what_stands_behind_a_token(backbone: Bac
 
 
 def test_a_head_that_was_shown_where_to_look_looks_there(backbone: Backbone) -> None:
-    torch.manual_seed(0)
     model, loss, inputs = backbone.model, speaking(backbone), batch(backbone)
-    model.base_model.vision_tower.requires_grad_(False)
-    optimizer = torch.optim.AdamW([w for w in model.parameters() if w.requires_grad], lr=5e-3)
-    begun = None
-    for _ in range(40):
-        optimizer.zero_grad()
-        loss(**inputs)["loss"].backward()
-        optimizer.step()
-        begun = begun or loss.parts["pointing"]
-    assert begun > 3
+    assert learn(backbone, loss, inputs, "pointing", 40) > 3
     assert loss.parts["pointing"] < 0.5
-    read: list[torch.Tensor] = []
     layer = model.base_model.language_model.layers[1]
-    layer.register_forward_pre_hook(
-        lambda _, args, kwargs: read.append(args[0] if args else kwargs["hidden_states"]), with_kwargs=True
-    )
-    with torch.no_grad():
+    with torch.no_grad(), _reading(layer) as read:
         loss(**inputs)
+    with torch.no_grad():
         looked = attention_of(backbone, read[0][:1].float(), 1)[-2, :-1]
+    assert not layer._forward_pre_hooks
     assert looked.argmax() == 1 + 40
 
 

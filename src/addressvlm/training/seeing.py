@@ -86,7 +86,7 @@ class Seeing(nn.Module):
     def _shown(self, features: torch.Tensor, surfaces: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of the surfaces (n, patches, points) where they are known."""
         told = self.surfaces(features).unflatten(-1, (-1, SURFACES)).flatten(0, 2)
-        return functional.cross_entropy(told, surfaces.flatten())
+        return functional.cross_entropy(told, surfaces.flatten(), ignore_index=UNKNOWN)
 
     def _positions(self, read: torch.Tensor) -> torch.Tensor:
         """Squared error of where the patches say they lie, in sides of the picture, times five."""

@@ -10,6 +10,8 @@ a head of the second layer, which has that at hand, is shown where to look.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -35,9 +37,6 @@ class Speaking(nn.Module):
         super().__init__()
         self.answers = answers
         self._nothing = nothing
-        self._second = answers.base.base_model.language_model.layers[1]
-        self._second.register_forward_pre_hook(self._keep, with_kwargs=True)
-        self._read: Any = None  # what the second layer has read last
         self.parts: dict[str, float] = {}
 
     def forward(
@@ -54,10 +53,13 @@ class Speaking(nn.Module):
         known.
         """
         seen = self.answers.features_of(pixels)
+        second = self.answers.base.base_model.language_model.layers[1]
+        with _reading(second) as read:
+            answers = self.answers(input_ids=input_ids, **lectures, features=seen)["loss"]
         losses = {
-            "answers": self.answers(input_ids=input_ids, **lectures, features=seen)["loss"],
+            "answers": answers,
             "copying": self._copying(seen, tokens, input_ids),
-            "pointing": self._pointing(points, lectures.get("mask")),
+            "pointing": _pointing(second, read, points, lectures.get("mask")),
         }
         self.parts = {name: round(float(loss.detach()), 4) for name, loss in losses.items()}
         return {"loss": torch.stack(list(losses.values())).sum()}
@@ -86,25 +88,40 @@ class Speaking(nn.Module):
             total = total + functional.cross_entropy(written, asked[:, head + 1])
         return total
 
-    def _keep(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._read = args[0] if args else kwargs["hidden_states"], *kwargs["position_embeddings"]
 
-    def _pointing(self, points: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """Cross-entropy of where the first head of the second layer looks."""
-        (hidden, *turns), self._read = self._read, None
-        rows, places = (points != UNKNOWN).nonzero(as_tuple=True)
-        if not len(rows):
-            return torch.zeros((), device=points.device)
-        pictures, tokens, _ = hidden.shape
-        cos, sin = (turn.float().expand(pictures, -1, -1).reshape(1, pictures * tokens, -1) for turn in turns)
-        queries, keys, _ = _looking(self._second, hidden.float().flatten(0, 1), (cos, sin))
-        query, key = (part[:, 0].reshape(pictures, tokens, -1) for part in (queries, keys))
-        looked = (query @ key.transpose(1, 2))[rows, places] / math.sqrt(query.shape[-1])
-        if mask is None:
-            unseen = torch.arange(tokens, device=places.device) > places[:, None]
-        else:
-            unseen = ~mask[rows, 0, places]
-        return functional.cross_entropy(looked.masked_fill(unseen, -torch.inf), points[rows, places])
+@contextmanager
+def _reading(layer: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """What a layer reads: inputs (batch, tokens, width), then cosines and sines of their places."""
+    read: list[torch.Tensor] = []
+
+    def keep(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        read[:] = args[0] if args else kwargs["hidden_states"], *kwargs["position_embeddings"]
+
+    hook = layer.register_forward_pre_hook(keep, with_kwargs=True)
+    try:
+        yield read
+    finally:
+        hook.remove()
+
+
+def _pointing(
+    layer: Any, read: list[torch.Tensor], points: torch.Tensor, mask: torch.Tensor | None
+) -> torch.Tensor:
+    """Cross-entropy of where the first head of a layer looks that has `read` this."""
+    hidden, *turns = read
+    rows, places = (points != UNKNOWN).nonzero(as_tuple=True)
+    if not len(rows):
+        return torch.zeros((), device=points.device)
+    pictures, tokens, _ = hidden.shape
+    cos, sin = (turn.float().expand(pictures, -1, -1).reshape(1, pictures * tokens, -1) for turn in turns)
+    queries, keys, _ = _looking(layer, hidden.float().flatten(0, 1), (cos, sin))
+    query, key = (part[:, 0].reshape(pictures, tokens, -1) for part in (queries, keys))
+    looked = (query @ key.transpose(1, 2))[rows, places] / math.sqrt(query.shape[-1])
+    if mask is None:
+        unseen = torch.arange(tokens, device=places.device) > places[:, None]
+    else:
+        unseen = ~mask[rows, 0, places]
+    return functional.cross_entropy(looked.masked_fill(unseen, -torch.inf), points[rows, places])
 
 
 def _looking(
