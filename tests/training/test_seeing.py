@@ -52,6 +52,7 @@ def glimpse(road: int) -> Glimpse:
         places=np.array([UNKNOWN, 0]),
         spots=np.array([0, UNKNOWN]),
         owners=np.array([[UNKNOWN], [1]]),
+        cells=np.array([[UNKNOWN], [4]]),
     )
 
 

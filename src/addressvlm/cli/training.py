@@ -9,7 +9,7 @@ import typer
 from addressvlm.cli.fields import options_of
 from addressvlm.cli.options import AsJson, Dataset, Out, Workers, print_result
 from addressvlm.dataset.options import SceneOptions
-from addressvlm.training.stages import EVERYTHING, READING, SEEING, SPEAKING, SPELLING, Stage
+from addressvlm.training.stages import EVERYTHING, FURTHER, READING, SEEING, SPEAKING, SPELLING, Stage
 
 app = typer.Typer(help="The two stages of the paper, and the base of the mini models.", no_args_is_help=True)
 
@@ -34,7 +34,15 @@ Recipe = Annotated[
 def pretrain(
     out: Out,
     preset: Annotated[str, typer.Option(help="The base to make: mini or mini-siglip.")] = "mini",
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="Train this base further (preset, model or run folder): everything at once, nothing before.",
+            show_default=False,
+        ),
+    ] = None,
     cities: Annotated[int, typer.Option(help="Mini cities to learn from.")] = SceneOptions.cities,
+    first_city: Annotated[int, typer.Option(help="Seed of the first of them.")] = SceneOptions.first_seed,
     reading_epochs: Annotated[
         float, typer.Option(help="Times the vision tower reads every page.")
     ] = READING.num_train_epochs,
@@ -50,6 +58,9 @@ def pretrain(
     everything_epochs: Annotated[
         float, typer.Option(help="Times the whole model is.")
     ] = EVERYTHING.num_train_epochs,
+    further_epochs: Annotated[
+        float, typer.Option(help="Times the whole model is after --start.")
+    ] = FURTHER.num_train_epochs,
     seed: Annotated[int, typer.Option(help="Seed of weights, order and questions.")] = 0,
     ship: Annotated[
         Path | None,
@@ -58,23 +69,27 @@ def pretrain(
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make the base of a mini preset: render cities; it reads, spells, sees and speaks; examine it."""
+    """Make the base of a mini preset, or train one further: render cities, let it learn, examine it."""
     from addressvlm.experiments.pretraining import PretrainingPlan, run_pretraining
 
     plan = PretrainingPlan(
         preset=preset,
-        scenes=SceneOptions(cities=cities),
+        start=start,
+        scenes=SceneOptions(first_seed=first_city, cities=cities),
         reading=dataclasses.replace(READING, num_train_epochs=reading_epochs),
         spelling=dataclasses.replace(SPELLING, num_train_epochs=spelling_epochs),
         seeing=dataclasses.replace(SEEING, num_train_epochs=seeing_epochs),
         speaking=dataclasses.replace(SPEAKING, num_train_epochs=speaking_epochs),
         everything=dataclasses.replace(EVERYTHING, num_train_epochs=everything_epochs),
+        further=dataclasses.replace(FURTHER, num_train_epochs=further_epochs),
     )
     summary = run_pretraining(out, seed=seed, workers=workers, plan=plan)
     if ship is not None:
         from addressvlm.experiments.shipping import ship as ship_base
 
-        ship_base(out, ship, f"addressvlm train pretrain --preset {preset} --seed {seed}")
+        further = f" --start {start} --first-city {first_city}" if start else ""
+        command = f"addressvlm train pretrain --preset {preset} --seed {seed}{further}"
+        ship_base(out, ship, command)
     print_result(summary, as_json)
 
 

@@ -19,6 +19,12 @@ from addressvlm.dataset.wording import capital, lettered, mix_in, one_of
 
 PHRASE = ENDINGS["generation"]
 _WORDS = ("Yes", "No")
+# The nine cells of a picture, line by line.
+CELLS = (
+    *("in the upper left", "at the top", "in the upper right"),
+    *("on the left", "in the middle", "on the right"),
+    *("in the lower left", "at the bottom", "in the lower right"),
+)
 _COURSES = ("north to south", "northeast to southwest", "east to west", "northwest to southeast")
 
 
@@ -119,7 +125,7 @@ def _about_names(
 
 
 def _about_one_name(names: Sequence[Name], side_px: int, rng: np.random.Generator) -> list[Lesson]:
-    cells = [_cell(*_middle(name), side_px) for name in names]
+    cells = [_cell(name.middle, side_px) for name in names]
     alone = [place for place, cell in enumerate(cells) if cells.count(cell) == 1]
     found = []
     if alone:
@@ -155,7 +161,7 @@ def _about_streets(names: Sequence[Name], rng: np.random.Generator) -> list[Less
 
 
 def _about_match(facts: SceneFacts, side_px: int, rng: np.random.Generator) -> list[Lesson]:
-    place = _cell(*facts.at, side_px)
+    place = _cell(facts.at, side_px)
     question = f"In which part of the map was the street view taken? {PHRASE}"
     found = [Lesson("place of photo", question, capital(place))]
     own = next((name for name in facts.names if name.name == facts.street), None)
@@ -230,20 +236,15 @@ def _choice(kind: str, question: str, right: str, wrong: Sequence[str], rng: np.
     return Lesson(kind, text, letter)
 
 
-def _cell(x: float, y: float, side_px: int) -> str:
-    """Where on the picture a point lies, in words: one of nine cells."""
-    row, column = (min(2, int(3 * value / side_px)) for value in (y, x))
-    if row == column == 1:
-        return "in the middle"
-    if column == 1:
-        return ("at the top", "", "at the bottom")[row]
-    side = "left" if column == 0 else "right"
-    return f"on the {side}" if row == 1 else f"in the {('upper', '', 'lower')[row]} {side}"
+def cell_of(point: tuple[float, float], side_px: int) -> int:
+    """Which of the nine cells of a picture a point (across, down) lies in, line by line."""
+    column, row = (min(2, int(3 * value / side_px)) for value in point)
+    return 3 * row + column
 
 
-def _middle(name: Name) -> tuple[float, float]:
-    left, top, right, bottom = name.box
-    return (left + right) / 2, (top + bottom) / 2
+def _cell(point: tuple[float, float], side_px: int) -> str:
+    """Where on the picture a point lies, in words."""
+    return CELLS[cell_of(point, side_px)]
 
 
 def _course(name: Name) -> str:

@@ -43,6 +43,12 @@ class Name:
     course_deg: float
     middles: tuple[tuple[float, float], ...] = ()
 
+    @property
+    def middle(self) -> tuple[float, float]:
+        """The middle of its box."""
+        left, top, right, bottom = self.box
+        return (left + right) / 2, (top + bottom) / 2
+
     def lies_under(self, box: Box) -> bool:
         """Whether something in this box would hide a part of the name."""
         return overlap(self.box, box)

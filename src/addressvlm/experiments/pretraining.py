@@ -1,5 +1,6 @@
 """The base of the mini models: from cities that nobody knows to weights that see and read."""
 
+import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from addressvlm.experiments.exam import examine
 from addressvlm.experiments.timing import SECONDS, timed
 from addressvlm.folders import SUMMARY, fingerprint, open_step, read_json
 from addressvlm.inference.localizer import Localizer
+from addressvlm.model.backbone import RANDOM
+from addressvlm.training.bases import folder_of, identify
 from addressvlm.training.log import read_log
 from addressvlm.training.pretrain import pretrain
-from addressvlm.training.stages import EVERYTHING, READING, SEEING, SPEAKING, SPELLING, Stage
+from addressvlm.training.stages import EVERYTHING, FURTHER, READING, SEEING, SPEAKING, SPELLING, Stage
 from addressvlm.work import say
 
 
@@ -21,7 +24,8 @@ from addressvlm.work import say
 class Run:
     """A training run: the field of the plan that says how, and the runs whose weights it takes.
 
-    Without `start` they are random; without `voice` projector and language model come from `start`, too.
+    Without `start` they are those of the plan's start, or random; without `voice` projector and language
+    model come from `start`, too.
     """
 
     stage: str
@@ -37,6 +41,10 @@ RUNS = {
     "speech": Run("speaking", "tower", voice="speller"),
     "model": Run("everything", "speech"),
 }
+# Of a base that can do all that already.
+ONE_MORE = {"model": Run("further")}
+# What a base folder says about itself, kept beside one that goes on from it.
+CARD, CURVES, BEFORE = "README.md", "curves.png", "before"
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,7 @@ class PretrainingPlan:
     """What a base is made from. The exam's cities are none of those that are learned from."""
 
     preset: str = "mini"
+    start: str | None = None  # a base to go on from instead of random weights: with everything at once
     scenes: SceneOptions = SceneOptions()
     exam: SceneOptions = SceneOptions(first_seed=900_000, cities=8, locations=30, views=2)
     reading: Stage = READING
@@ -51,26 +60,40 @@ class PretrainingPlan:
     seeing: Stage = SEEING
     speaking: Stage = SPEAKING
     everything: Stage = EVERYTHING
+    further: Stage = FURTHER
     examined: int | None = None  # scenes of the exam; all of them
+
+    @property
+    def runs(self) -> dict[str, Run]:
+        """The runs by their folders."""
+        return ONE_MORE if self.start else RUNS
 
 
 def run_pretraining(
     out: Path, *, seed: int = 0, workers: int | None = None, plan: PretrainingPlan | None = None
 ) -> dict[str, Any]:
-    """Render scenes, train in five runs, examine; a rerun continues. Returns the summary."""
+    """Render scenes, train in five runs or from a base on in one, examine; a rerun continues.
+
+    Returns the summary.
+    """
     plan = plan or PretrainingPlan()
-    with open_step(out, "pretraining", {**asdict(plan), "seed": seed}) as step:
+    began = plan.start or f"{RANDOM}{plan.preset}"
+    with open_step(
+        out, "pretraining", {**asdict(plan), "start": identify(began, seed), "seed": seed}
+    ) as step:
         if step.summary is not None:
             return step.summary
+        if plan.start:
+            _keep_card(plan.start, out / BEFORE)
         scenes, exam = out / "scenes", out / "exam"
         with timed(out, "scenes"):
             made = make_scenes(plan.scenes, scenes, workers=workers)
         with timed(out, "exam"):
             make_scenes(plan.exam, exam, workers=workers)
-        for name, run in RUNS.items():
+        for name, run in plan.runs.items():
             say(f"{out.name}: {name}")
             stage = replace(getattr(plan, run.stage), seed=seed)
-            start = out / run.start if run.start else plan.preset
+            start = str(out / run.start) if run.start else began
             pretrain(stage, scenes, start, out / name, voice=out / run.voice if run.voice else None)
         model = out / "model"
         marks = examine(Localizer.load(model), exam, scenes=plan.examined)
@@ -80,12 +103,25 @@ def run_pretraining(
                 "seed": seed,
                 "scenes": made,
                 "run": fingerprint(model),
-                "steps": {name: read_json(out / name / SUMMARY)["steps"] for name in RUNS},
+                "steps": {name: read_json(out / name / SUMMARY)["steps"] for name in plan.runs},
                 "exam": marks,
-                "seconds": {**read_json(out / SECONDS), **{name: _seconds(out / name) for name in RUNS}},
+                "seconds": {**read_json(out / SECONDS), **{name: _seconds(out / name) for name in plan.runs}},
                 **environment(),
             }
         )
+
+
+def _keep_card(base: str, folder: Path) -> None:
+    """What the base says about itself, and what the one before it said, if anything."""
+    source = folder_of(base)
+    if source is None:
+        return
+    for name in (CARD, CURVES, BEFORE):
+        if (source / name).is_dir():
+            shutil.copytree(source / name, folder / name, dirs_exist_ok=True)
+        elif (source / name).is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / name, folder / name)
 
 
 def _seconds(run: Path) -> float:

@@ -1,5 +1,7 @@
 """A pre-trained base as it comes with the package: bfloat16 weights, curves, and a card."""
 
+import shutil
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,19 +12,18 @@ import torch
 from matplotlib.figure import Figure
 
 from addressvlm.errors import AddressVLMError
-from addressvlm.experiments.pretraining import RUNS
+from addressvlm.experiments.pretraining import BEFORE, CARD, CURVES, ONE_MORE, RUNS
 from addressvlm.experiments.results import made
-from addressvlm.folders import read_json, require_complete, write_json
+from addressvlm.folders import SUMMARY, read_json, require_complete, write_json
 from addressvlm.model.backbone import MODEL, load_backbone, save_backbone
 from addressvlm.model.checkpoints import MANIFEST, digests
 from addressvlm.training.log import read_log
 
 Floats = npt.NDArray[np.float64]
 
-CARD, CURVES = "README.md", "curves.png"
 MOST_BYTES = 16_000_000
 _PARTS = (
-    *("letters", "tokens", "surfaces", "ground", "places", "owners"),
+    *("letters", "tokens", "surfaces", "ground", "places", "owners", "cells"),
     *("roads", "above", "quarters", "attributes"),
 )
 
@@ -33,16 +34,7 @@ A LLaVA-style model of {millions:.1f} million weights ({megabytes:.1f} MB in bfl
 in the world of the mini cities. It knows no address: tune it on a city. It is for learning, tests and
 controlled experiments; photos of the real world are nothing to it.
 
-- **Data**: {scenes} street views of {cities} made-up cities, `mini:{first}` to `mini:{last}`, each with
-  a map of its own whose street names were invented for it. `mini-pitts`, `mini-sf` and `mini-tokyo` are not
-  among them, and no name of their streets stood on a map.
-- **Training**: seed {seed}. The tower alone learns letters: {reader_steps} steps, every page
-  {reader_epochs:g} times, {reader_minutes:.0f} minutes; then to see: {tower_steps} steps, every scene about
-  {tower_epochs:g} times, {tower_minutes:.0f} minutes. The language model learns to spell in front of the
-  tower that reads: {speller_steps} steps, every page {speller_epochs:g} times, {speller_minutes:.0f} minutes;
-  and to speak in front of the one that sees: {speech_steps} steps, every scene {speech_epochs:g} times,
-  {speech_minutes:.0f} minutes. Everything: {model_steps} steps, every scene {model_epochs:g} times,
-  {model_minutes:.0f} minutes; {precision}.
+{lines}
 - **Made** {date} on {machine}, commit {commit}, by `{command}`.
 
 ![losses](curves.png)
@@ -54,6 +46,21 @@ Percent of exactly right answers on scenes of {exam_cities} other cities (`mini:
 
 {table}
 """
+_DATA = """\
+**Data**: {scenes} street views of {cities} made-up cities, `mini:{first}` to `mini:{last}`, each with a map
+of its own whose street names were invented for it. `mini-pitts`, `mini-sf` and `mini-tokyo` are not among
+them, and no name of their streets stood on a map."""
+_BEGAN = "**Before that**: it began as [another base]({before}/README.md), made from other cities."
+_TOLD = {
+    "reader": "The tower alone learns letters: {steps} steps, every page {epochs:g} times, "
+    "{minutes:.0f} minutes;",
+    "tower": "then to see: {steps} steps, every scene about {epochs:g} times, {minutes:.0f} minutes.",
+    "speller": "The language model learns to spell in front of the tower that reads: {steps} steps, "
+    "every page {epochs:g} times, {minutes:.0f} minutes;",
+    "speech": "and to speak in front of the one that sees: {steps} steps, every scene {epochs:g} times, "
+    "{minutes:.0f} minutes.",
+    "model": "Everything: {steps} steps, every scene {epochs:g} times, {minutes:.0f} minutes; {precision}.",
+}
 
 
 def ship(pretraining: Path, folder: Path, command: str) -> Path:
@@ -75,26 +82,31 @@ def ship(pretraining: Path, folder: Path, command: str) -> Path:
     draw_curves(pretraining, folder / CURVES)
     card = _card(pretraining, summary, parameters, size, origin)
     (folder / CARD).write_text(card, "utf-8")
+    if (pretraining / BEFORE).is_dir():
+        shutil.copytree(pretraining / BEFORE, folder / BEFORE)
     write_json(folder / MANIFEST, {"files": digests(folder)})
     return folder
 
 
 def draw_curves(pretraining: Path, path: Path) -> None:
     """The losses of all runs over time, each a mean over a fiftieth of its run."""
-    figure = Figure(figsize=(12, 3.2), layout="constrained")
-    first, left, right = figure.subplots(1, 3)
-    reader, speller, tower, speech, model = (read_log(pretraining / name) for name in RUNS)
-    for panel, lines, parts in ((first, reader, _PARTS[:2]), (left, tower, _PARTS)):
+    logs = {name: read_log(pretraining / name) for name in RUNS if (pretraining / name).is_dir()}
+    eyes = {"reader": ("the tower reads", _PARTS[:2]), "tower": ("the tower sees", _PARTS)}
+    if "tower" not in logs:  # a base trained further: what its tower learned beside
+        eyes = {"model": ("the tower goes on", _PARTS)}
+    figure = Figure(figsize=(4 * len(eyes) + 4, 3.2), layout="constrained")
+    *panels, right = figure.subplots(1, len(eyes) + 1)
+    for panel, (name, (title, parts)) in zip(panels, eyes.items(), strict=True):
         for part in parts:
-            panel.plot(*_smooth(lines, part), label=part, linewidth=1)
+            panel.plot(*_smooth(logs[name], part), label=part, linewidth=1)
         panel.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
-    first.set(title="the tower reads", xlabel="minutes", ylabel="loss", yscale="log")
-    left.set(title="the tower sees", xlabel="minutes", ylabel="weighted loss", yscale="log")
+        panel.set(title=title, xlabel="minutes", ylabel="weighted loss", yscale="log")
     begun = 0.0
-    for name, lines in (("it spells", speller), ("it speaks", speech), ("everything", model)):
-        minutes, losses = _smooth(lines, "loss")
-        right.plot(begun + minutes, losses, label=name, linewidth=1)
-        begun += minutes[-1]
+    for name, told in (("speller", "it spells"), ("speech", "it speaks"), ("model", "everything")):
+        if name in logs:
+            minutes, losses = _smooth(logs[name], "loss")
+            right.plot(begun + minutes, losses, label=told, linewidth=1)
+            begun += minutes[-1]
     right.legend(fontsize=7)
     right.set(title="the model speaks", xlabel="minutes", ylabel="loss", yscale="log")
     figure.savefig(path, dpi=120, metadata={"Software": None})
@@ -123,23 +135,34 @@ def _card(
 ) -> str:
     config = read_json(pretraining / "config.json")
     scenes, exam = config["scenes"], config["exam"]
-    runs: dict[str, Any] = {}
-    for name, run in RUNS.items():
-        runs[f"{name}_steps"] = summary["steps"][name]
-        runs[f"{name}_epochs"] = config[run.stage]["num_train_epochs"]
-        runs[f"{name}_minutes"] = read_log(pretraining / name)[-1]["seconds"] / 60
+    runs = RUNS if len(summary["steps"]) == len(RUNS) else ONE_MORE
+    told = []
+    for name, sentence in _TOLD.items():
+        if name in runs:
+            told.append(
+                sentence.format(
+                    steps=summary["steps"][name],
+                    epochs=config[runs[name].stage]["num_train_epochs"],
+                    minutes=read_log(pretraining / name)[-1]["seconds"] / 60,
+                    precision=read_json(pretraining / name / SUMMARY)["precision"],
+                )
+            )
+    lines = [
+        _DATA.format(
+            scenes=summary["scenes"]["scenes"],
+            cities=scenes["cities"],
+            first=scenes["first_seed"],
+            last=scenes["first_seed"] + scenes["cities"] - 1,
+        ),
+        f"**Training**: seed {summary['seed']}. {' '.join(told)}",
+        *([_BEGAN.format(before=BEFORE)] if (pretraining / BEFORE).is_dir() else []),
+    ]
     return CARD_TEXT.format(
         **origin,
-        **runs,
+        lines="\n".join(textwrap.fill(f"- {line}", 110, subsequent_indent="  ") for line in lines),
         preset=summary["preset"],
-        seed=summary["seed"],
         millions=parameters / 1e6,
         megabytes=size / 1e6,
-        scenes=summary["scenes"]["scenes"],
-        cities=scenes["cities"],
-        first=scenes["first_seed"],
-        last=scenes["first_seed"] + scenes["cities"] - 1,
-        precision=read_json(pretraining / "model" / "summary.json")["precision"],
         exam_cities=exam["cities"],
         exam_first=exam["first_seed"],
         table=exam_table(summary["exam"]),

@@ -52,7 +52,7 @@ from addressvlm.work import say
 
 def identify(base: str, seed: int) -> dict[str, Any]:
     """What decides the weights of a base, for the config of a run: names, seeds and digests, no paths."""
-    folder = _folder(base)
+    folder = folder_of(base)
     if folder is None:
         return {"preset": _random(base), "seed": seed}
     if _is_run(folder):
@@ -74,7 +74,7 @@ def suited(stage: Stage, base: str) -> Stage:
 
 def _name(base: str) -> str:
     """What the weights of a base began as, however many runs ago; "" if nobody says."""
-    folder = _folder(base)
+    folder = folder_of(base)
     if folder is None:
         return f"{RANDOM}{_random(base)}"
     if base in PRESETS:
@@ -92,7 +92,7 @@ def start(base: str, stage: Stage, run: Path) -> tuple[Backbone, PreTrainedModel
         backbone = load_base(base, stage.seed)
         train_parts(backbone.model, stage.trains)
         return _fitted(backbone, stage), backbone.model
-    if (folder := _folder(base)) and _is_run(folder):
+    if (folder := folder_of(base)) and _is_run(folder):
         require_readable_run(folder)
     earlier = _adapter_to_continue(base, stage)
     _keep_base(base, stage, run, continued=earlier is not None)
@@ -129,7 +129,7 @@ def uses_adapter(base: str, stage: Stage) -> bool:
 
 
 def _adapter_to_continue(base: str, stage: Stage) -> Path | None:
-    folder = _folder(base)
+    folder = folder_of(base)
     if folder is None or not (folder / ADAPTER).is_dir():
         return None
     config = adapter_config(folder / ADAPTER)
@@ -139,7 +139,7 @@ def _adapter_to_continue(base: str, stage: Stage) -> Path | None:
 
 def load_base(base: str, seed: int) -> Backbone:
     """The weights that a run from this base begins with; `seed` draws those of a random one."""
-    folder = _folder(base)
+    folder = folder_of(base)
     if folder is None:
         return build_backbone(_random(base), seed=seed)
     return load_run(folder) if _is_run(folder) else load_backbone(folder)
@@ -147,7 +147,7 @@ def load_base(base: str, seed: int) -> Backbone:
 
 def preprocessing_of(base: str, fit: Fit | None = None) -> Preprocessing:
     """How a training from this base makes its pictures; no weights are loaded for it."""
-    folder = _folder(base)
+    folder = folder_of(base)
     if folder is None:
         found = preset(_random(base)).preprocessing
     else:
@@ -164,7 +164,7 @@ def _of_others(folder: Path) -> Preprocessing:
 
 
 def _keep_base(base: str, stage: Stage, run: Path, *, continued: bool) -> None:
-    kept, folder = run / BASE, _folder(base)
+    kept, folder = run / BASE, folder_of(base)
     if kept.is_dir():
         verify(kept)
     elif folder is None:
@@ -194,7 +194,7 @@ def _fitted(backbone: Backbone, stage: Stage) -> Backbone:
     return replace(backbone, preprocessing=replace(backbone.preprocessing, fit=stage.image_fit))
 
 
-def _folder(base: str) -> Path | None:
+def folder_of(base: str) -> Path | None:
     """The folder that is meant, or None for random weights; a preset wins over a folder of its name."""
     if base in HUB:
         return downloaded(base)

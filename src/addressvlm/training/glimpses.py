@@ -1,7 +1,7 @@
 """What the vision tower is shown in pre-training, and what it shall tell about it: glimpses of cities."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from addressvlm.dataset.attributes import attributes
-from addressvlm.dataset.scenes import SURFACES, SceneFacts, Scenes
+from addressvlm.dataset.lessons import cell_of
+from addressvlm.dataset.scenes import SURFACES, Name, SceneFacts, Scenes
 from addressvlm.errors import UsageError
 from addressvlm.model.backbone import Backbone
 from addressvlm.training.batches import Key
@@ -35,20 +36,20 @@ _ANYWHERE = 1 / 3  # how often the owners of names are asked where the photo is 
 _MAPPED = slice(None, None, 2)  # of the two scenes of each road, the first
 _JOINED = (
     *("views", "maps", "attributes", "surfaces", "ground"),
-    *("letters", "tokens", "places", "spots", "owners"),
+    *("letters", "tokens", "places", "spots", "owners", "cells"),
 )
-_REACH_PX = (4, 7)  # a patch shows a name if its middle lies no farther from the name's box, across and down
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A page, or a map as a page whose letters are not known, with its ground, place, spot and owners."""
+    """A page, or a map as a page whose letters are not known, and what a glimpse tells of it."""
 
     page: Page
     ground: npt.NDArray[np.int64]
     place: int
     spot: int
     owners: npt.NDArray[np.int64]
+    cells: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,12 @@ class Glimpse:
 
     The first scene of each road has a map: a map costs as much as a view and teaches more than one thing, but
     roads are told apart by views, and the more of them are compared the better.
-    `letters` (m, p, rows·columns), `tokens` (m, p, SLOTS), `places` (m) and `owners` (m, p) are UNKNOWN
-    where nothing is asked; `map_roads` (m) are the roads of the maps; `spots` (m) is the patch of the place
-    on a map without photo, or UNKNOWN; `owners` is 1 on the name of the photo's street and 0 on other names;
-    `surfaces` (n, p, SURFACE_POINTS²) are those of the views and `ground` (m, p, SURFACE_POINTS²) those of
-    the maps, UNKNOWN where a photo hides them; `attributes` (n, attributes) is 0 or 1.
+    `letters` (m, p, rows·columns), `tokens` (m, p, SLOTS), `places` (m), `owners` and `cells` (m, p) are
+    UNKNOWN where nothing is asked; `map_roads` (m) are the roads of the maps; `spots` (m) is the patch of
+    the place on a map without photo, or UNKNOWN; where a name begins, `owners` is 1 if it is that of the
+    photo's street, else 0, and `cells` tells in which ninth of the map its middle lies; `surfaces`
+    (n, p, SURFACE_POINTS²) are those of the views and `ground` (m, p, SURFACE_POINTS²) those of the maps,
+    UNKNOWN where a photo hides them; `attributes` (n, attributes) is 0 or 1.
     """
 
     views: npt.NDArray[np.uint8]  # (n, 3, size, size)
@@ -77,6 +79,7 @@ class Glimpse:
     places: npt.NDArray[np.int64]
     spots: npt.NDArray[np.int64]
     owners: npt.NDArray[np.int64]
+    cells: npt.NDArray[np.int64]
 
 
 class Glimpses(Dataset[Glimpse]):
@@ -145,12 +148,13 @@ class Glimpses(Dataset[Glimpse]):
             places=np.array([one.place for one in seen], np.int64),
             spots=np.array([one.spot for one in seen], np.int64),
             owners=np.stack([one.owners for one in seen]),
+            cells=np.stack([one.cells for one in seen]),
         )
 
     def _page(self, index: int, facts: SceneFacts, dice: np.random.Generator) -> _Seen:
         page, roll = self._pages.visit(index, dice)
         ground = self._at_points(np.roll(self._scenes.ground(index), roll, axis=(0, 1)))
-        return _Seen(page, ground, UNKNOWN, self._spot(facts, roll), self._unknown())
+        return _Seen(page, ground, UNKNOWN, self._spot(facts, roll), self._unknown(), self._unknown())
 
     def _map(self, index: int, facts: SceneFacts, dice: np.random.Generator) -> _Seen:
         picture = self._scenes.picture(index, "grafted")
@@ -161,25 +165,22 @@ class Glimpses(Dataset[Glimpse]):
         centred = facts.is_centred(picture.width)
         place = UNKNOWN if centred else self._spot(facts)
         asked = centred or dice.random() < _ANYWHERE
-        owners = self._owners(facts) if asked else self._unknown()
+        own = {name: name.name == facts.street for name in facts.names} if asked else {}
+        cells = {name: cell_of(name.middle, picture.width) for name in facts.names}
         page = Page(self._pixels(picture), letters, tokens)
         ground = self._at_points(self._scenes.ground(index, grafted=True))
         ground[ground == SURFACES] = UNKNOWN
-        return _Seen(page, ground, place, UNKNOWN, owners)
+        return _Seen(page, ground, place, UNKNOWN, self._at_names(own), self._at_names(cells))
 
     def _at_points(self, surfaces: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         return at_points(surfaces, self._patch_px, SURFACE_POINTS, SURFACE_POINTS)
 
-    def _owners(self, facts: SceneFacts) -> npt.NDArray[np.int64]:
-        """1 on the patches of the name of the photo's street, 0 on those of other names."""
-        middles = (np.arange(self._side) + 0.5) * self._patch_px
-        owners = self._unknown().reshape(self._side, self._side)
-        for name in facts.names:
-            left, top, right, bottom = name.box
-            across = (middles > left - _REACH_PX[0]) & (middles < right + _REACH_PX[0])
-            down = (middles > top - _REACH_PX[1]) & (middles < bottom + _REACH_PX[1])
-            owners[np.ix_(down, across)] = name.name == facts.street
-        return owners.ravel()
+    def _at_names(self, labels: Mapping[Name, int]) -> npt.NDArray[np.int64]:
+        """The labels of names on the patches in which these begin, (patches,): there names are read from."""
+        told = self._unknown()
+        for name, label in labels.items():
+            told[patch_of(name.middles[0], self._patch_px, self._side)] = label
+        return told
 
     def _unknown(self, *sizes: int) -> npt.NDArray[np.int64]:
         return np.full((self._side**2, *sizes), UNKNOWN, np.int64)

@@ -12,8 +12,9 @@ from torch.utils.data import Dataset
 from addressvlm.dataset.lessons import FIRST, LATER
 from addressvlm.dataset.scenes import Scenes
 from addressvlm.folders import fingerprint, open_step
-from addressvlm.model.backbone import MODEL, Backbone, build_backbone, load_backbone
+from addressvlm.model.backbone import MODEL, RANDOM, Backbone, load_backbone
 from addressvlm.model.lora import train_parts
+from addressvlm.training.bases import identify, load_base
 from addressvlm.training.glimpses import Glimpses
 from addressvlm.training.glimpses import collate as collate_glimpses
 from addressvlm.training.lectures import Everything, Lectures, Spellings, Studies, collate_studies
@@ -31,13 +32,13 @@ from addressvlm.work import keep_freed_memory
 
 
 def pretrain(
-    stage: Stage, scenes: Path, start: str | Path, out: Path, *, voice: Path | None = None
+    stage: Stage, scenes: Path, start: str, out: Path, *, voice: Path | None = None
 ) -> dict[str, Any]:
-    """Train on scenes, from the random weights of a preset or from an earlier run on; returns the summary.
+    """Train on scenes all weights of a base, an earlier run or random ones; returns the summary.
 
     Projector and language model are those of the run `voice`, where it is given.
     """
-    earlier = {"earlier": fingerprint(start)} if isinstance(start, Path) else {"preset": start}
+    earlier = identify(start, stage.seed)
     if voice is not None:
         earlier["voice"] = fingerprint(voice)
     config = {**asdict(stage), **earlier, "scenes": fingerprint(scenes)}
@@ -46,13 +47,9 @@ def pretrain(
             rmtree(out / CHECKPOINTS, ignore_errors=True)
             return step.summary
         keep_freed_memory()
-        if isinstance(start, Path):
-            backbone = load_backbone(start / MODEL)
-        else:
-            backbone = build_backbone(start, seed=stage.seed)
-            backbone.name = backbone.model.config.addressvlm_backbone = (
-                start  # its weights will not be random
-            )
+        backbone = load_base(start, stage.seed)
+        backbone.name = backbone.name.removeprefix(RANDOM)  # its weights will not be random
+        backbone.model.config.addressvlm_backbone = backbone.name
         if voice is not None:
             _take_voice(backbone, voice)
         train_parts(backbone.model, stage.trains)

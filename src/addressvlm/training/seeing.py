@@ -6,8 +6,10 @@ head: what looks different from above and from the street gets one name. Labels 
 any for a whole picture. Roads and quarters: views of one road, or quarter, and its places seen from above
 lie together, those of others in the same city apart (contrastive, as CLIP; supervised as Khosla et al.
 2020). Attributes: what walls, trees and cars there are. Places: where on the map a grafted photo was taken.
-Owners: which of the names on the map is that of the photo's street. Positions: where in the picture each
-patch lies, which the language model needs and a tower that only reads forgets. The heads are thrown away.
+Owners: which of the names on the map is that of the photo's street. Cells: where on the map the middle of
+a name lies. Both are asked of the patch in which the name begins, because there the language model looks for
+it. Positions: where in the picture each patch lies, which the language model needs and a tower that only
+reads forgets. The heads are thrown away.
 """
 
 import math
@@ -16,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from addressvlm.dataset.lessons import CELLS
 from addressvlm.dataset.scenes import SURFACES
 from addressvlm.model.backbone import Backbone
 from addressvlm.training.glimpses import SURFACE_POINTS
@@ -43,6 +46,7 @@ class Seeing(nn.Module):
             self.road, self.quarter = nn.Linear(width, 128), nn.Linear(width, 128)
             self.road_above = nn.Linear(width, 128)
             self.owner, self.position = nn.Linear(width, 1), nn.Linear(width, 2)
+            self.cell = nn.Linear(width, len(CELLS))
         self.parts: dict[str, float] = {}
 
     def forward(
@@ -60,6 +64,7 @@ class Seeing(nn.Module):
         places: torch.Tensor,
         spots: torch.Tensor,
         owners: torch.Tensor,
+        cells: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         """`loss` of a batch of `collate`, one sum of all parts."""
         features = self.features(torch.cat([views, maps]))
@@ -73,6 +78,7 @@ class Seeing(nn.Module):
             "ground": self._shown(read, ground),
             "places": 0.5 * _cross_entropy(self.place(read).squeeze(-1), places),
             "owners": pick(self.owner(read).squeeze(-1), owners),
+            "cells": 0.5 * _cross_entropy(self.cell(read), cells),
             "positions": self._positions(read),
             "roads": contrast(by_road, roads),
             "above": 0.5 * contrast_with(self.road_above(around), map_roads[above], by_road, roads),
@@ -127,7 +133,7 @@ def contrast_with(
 
 
 def pick(logits: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of which name is the photo's, (n, patches): any of its patches among those with names.
+    """Cross-entropy of which name is the photo's, (n, patches): its patch among those in which names begin.
 
     0 where nothing is asked, or no map shows both.
     """

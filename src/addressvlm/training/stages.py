@@ -160,6 +160,8 @@ EVERYTHING = replace(
     per_device_train_batch_size=1,  # the same, with a lecture about each map
     num_train_epochs=3,
 )
+# From a base on that can do all that already, for as long as one likes.
+FURTHER = replace(EVERYTHING, learning_rate=1e-3, num_train_epochs=8)
 ALIGNMENT = Stage("alignment")
 LOCALIZATION = Stage("localization")
 
