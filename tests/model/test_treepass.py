@@ -63,12 +63,12 @@ def paths_of(tree: TokenTree, before: list[int]) -> list[list[int]]:
     return paths
 
 
-@pytest.mark.parametrize("by_blocks", [True, False])
+@pytest.mark.parametrize("by_layout", [True, False])
 @pytest.mark.parametrize("seed", range(2))
 def test_every_place_of_a_growing_tree_gets_what_its_path_gets_alone(
-    model: PreTrainedModel, seed: int, by_blocks: bool
+    model: PreTrainedModel, seed: int, by_layout: bool
 ) -> None:
-    if by_blocks:
+    if by_layout:
         use_tree_attention(model)
     dice = np.random.default_rng(seed)
     images = pictures(3)
@@ -100,22 +100,24 @@ def test_every_place_of_a_growing_tree_gets_what_its_path_gets_alone(
                 begin += len(paths)
 
 
-def test_attention_by_blocks_is_what_reads_long_twigs(
+def test_long_twigs_behind_others_attend_by_their_layout(
     model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut: list[bool] = []
 
-    def counting(*arguments: object, blocks: object = None, **options: object) -> object:
-        cut.append(blocks is not None)
-        return treeattention._attention_by_blocks(*arguments, blocks=blocks, **options)  # type: ignore[arg-type]
+    def counting(*arguments: object, layout: object = None, **options: object) -> object:
+        cut.append(layout is not None)
+        return treeattention._attention_by_twigs(*arguments, layout=layout, **options)  # type: ignore[arg-type]
 
     use_tree_attention(model)
     monkeypatch.setitem(AttentionInterface._global_mapping, "twigs", counting)
     reading = TreePass(model, 1)
-    reading.read([[Twig(TokenTree(STEM * 3, range(-1, 20)))]], pictures(3))
-    assert cut == [True] * 3  # one a layer
-    reading.read([[Twig(TokenTree([40], [-1]), 20)]])
-    assert cut == [True] * 3 + [False] * 3
+    reading.read([[Twig(TokenTree(STEM, range(-1, 6)))]], pictures(1))
+    assert cut == [False] * 3  # one a layer; nothing was read before
+    reading.read([[Twig(TokenTree(range(20, 40), range(-1, 19)), 6)]])
+    assert cut == [False] * 3 + [True] * 3
+    reading.read([[Twig(TokenTree([40], [-1]), 26)]])
+    assert cut == [False] * 3 + [True] * 3 + [False] * 3
 
 
 def test_rows_do_not_see_each_other(model: PreTrainedModel) -> None:

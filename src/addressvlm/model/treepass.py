@@ -19,10 +19,10 @@ from transformers import PreTrainedModel
 from addressvlm.model.pictures import picture_inputs
 from addressvlm.model.roomycache import roomy_cache
 from addressvlm.model.tokentree import TokenTree
-from addressvlm.model.treeattention import Block
+from addressvlm.model.treeattention import Layout
 
 # Readings with shorter twigs attend faster in one product over all keys than twig by twig.
-_TOKENS_WORTH_A_BLOCK = 16
+_TOKENS_WORTH_A_LAYOUT = 16
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ class TreePass:
         images: torch.Tensor | None,
     ) -> torch.Tensor:
         device = self._model.device
-        # Only `use_tree_attention` knows of blocks.
-        options: dict[str, Any] = {"blocks": self._blocks(rows, seen)} if device.type == "cpu" else {}
+        # Only `use_tree_attention` knows of layouts.
+        options: dict[str, Any] = {"layout": self._layout(rows, seen)} if device.type == "cpu" else {}
         if images is not None:
             options |= picture_inputs(self._model.config, images)
         hidden: torch.Tensor = self._model.base_model(
@@ -138,15 +138,30 @@ class TreePass:
         known: npt.NDArray[np.bool_] = seen[row, place - first]
         return known
 
-    def _blocks(self, rows: Rows, seen: npt.NDArray[np.bool_]) -> list[Block] | None:
-        if all(len(twig.tree.ids) < _TOKENS_WORTH_A_BLOCK for twigs in rows for twig in twigs):
+    def _layout(self, rows: Rows, seen: npt.NDArray[np.bool_]) -> Layout | None:
+        """Where long twigs lie and what they see; None where they stand alone or one product is faster."""
+        old, new = self._depths.shape[1], seen.shape[1]
+        twigs = list(_placed(rows))
+        longest = max(len(twig.tree.ids) for _, twig, _ in twigs)
+        if longest < _TOKENS_WORTH_A_LAYOUT or any(twig.behind is None for _, twig, _ in twigs):
             return None
-        blocks = []
-        for row, _, tokens in _placed(rows):
-            keys = np.flatnonzero(seen[row, tokens].any(axis=0))
-            mask = torch.from_numpy(seen[row, tokens][:, keys])
-            blocks.append(Block(row, tokens, torch.from_numpy(keys), mask))
-        return blocks
+        tokens = np.zeros((len(twigs), longest), np.int64)
+        inside = np.zeros((len(twigs), longest), bool)
+        own = np.broadcast_to(np.eye(longest, dtype=bool), (len(twigs), 1, longest, longest)).copy()
+        for number, (row, twig, places) in enumerate(twigs):
+            size = len(twig.tree.ids)
+            tokens[number, :size] = row * new + np.arange(places.start, places.stop)
+            inside[number, :size] = True
+            own[number, 0, :size, :size] = twig.tree.mask
+        padding = np.ones(len(rows) * new, bool)
+        padding[tokens[inside]] = False
+        before = seen[:, :, :old] | padding.reshape(len(rows), new, 1)
+        return Layout(
+            torch.from_numpy(tokens),
+            torch.from_numpy(inside),
+            torch.from_numpy(own),
+            None if before.all() else torch.from_numpy(before)[:, None],
+        )
 
 
 def _placed(rows: Rows) -> Iterator[tuple[int, Twig, slice]]:
