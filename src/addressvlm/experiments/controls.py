@@ -6,14 +6,18 @@ texts beside pictures that lack something (`DatasetOptions.control`). The arm wi
 many steps as both stages together, so that more training cannot pass for alignment.
 """
 
+import os
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 
 from addressvlm.cities.build import build_city
@@ -31,7 +35,7 @@ from addressvlm.model.presets import PRESETS
 from addressvlm.training.bases import load_base
 from addressvlm.training.stages import ALIGNMENT, LOCALIZATION, Stage, for_mini
 from addressvlm.training.train import train
-from addressvlm.work import say
+from addressvlm.work import Workers, in_processes, say
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,6 +49,7 @@ SPOILT: Mapping[str, Control] = {
     "1+2, shuffled texts": "shuffled",
 }
 ARMS = (ZERO_SHOT, STAGE_2, LONGER, BOTH, *SPOILT)
+_CLASSIFIER = "classifier.json"
 _REPLICATES = 10_000
 _SHOWN = ("s_G", "d_G", "mean", "sd")
 
@@ -70,6 +75,8 @@ def run_controls(
 ) -> dict[str, Any]:
     """Train and evaluate every arm on every city with every seed under `out`; a rerun continues.
 
+    Without a GPU, `workers` seeds are at work at a time, each in a process of its own.
+
     Returns what `summary.json` holds: by city and arm the mean over the seeds, every seed, and the 95 %
     interval by location; and the paired differences from stage 2 alone and from the longer one.
     """
@@ -77,32 +84,68 @@ def run_controls(
     with open_step(out, "controls", asdict(plan)) as step:
         if step.summary is not None:
             return step.summary
-        cities = {city: _run_city(city, out / city.replace(":", "-"), plan, workers) for city in plan.cities}
+        for city in plan.cities:
+            _prepare(city, _folder(out, city), plan, workers)
+        runs = [(city, seed) for seed in range(plan.seeds) for city in plan.cities]
+        if torch.cuda.is_available():
+            workers = 1
+        answered: dict[str, dict[str, list[pd.DataFrame]]] = {city: defaultdict(list) for city in plan.cities}
+        done = in_processes(partial(_run_seed, out, plan, _threads(workers, len(runs))), runs, workers)
+        for (city, _), tables in zip(runs, done, strict=True):
+            for arm, table in tables.items():
+                answered[city][arm].append(table)
+        cities = {city: _figures_of_city(_folder(out, city), answered[city]) for city in plan.cities}
         return step.finish({"plan": asdict(plan), "arms": list(ARMS), "cities": cities, **environment()})
 
 
-def _run_city(city: str, folder: Path, plan: ControlsPlan, workers: int | None) -> dict[str, Any]:
+def _folder(out: Path, city: str) -> Path:
+    return out / city.replace(":", "-")
+
+
+def _data(folder: Path) -> dict[Control, Path]:
+    controls: tuple[Control, ...] = ("none", *SPOILT.values())
+    return {control: folder / f"data-{control}" for control in controls}
+
+
+def _threads(workers: Workers, runs: int) -> int:
+    """Threads of each of several processes; 0 for those of PyTorch, where there is only one."""
+    cores = os.cpu_count() or 1
+    processes = min(workers if isinstance(workers, int) else cores, runs)
+    return 0 if processes == 1 else max(1, cores // processes)
+
+
+def _prepare(city: str, folder: Path, plan: ControlsPlan, workers: Workers) -> None:
+    """The city, its data sets, and the line of the classifier."""
     build_city(city, folder / "city", locations=plan.locations, views=plan.views, workers=workers)
-    data: dict[str, Path] = {}
-    for control in ("none", *SPOILT.values()):
-        data[control] = folder / f"data-{control}"
-        build_dataset(folder / "city", data[control], replace(plan.dataset, control=control), workers=workers)
-    answered: dict[str, list[pd.DataFrame]] = {arm: [] for arm in ARMS}
-    for seed in range(plan.seeds):
-        for arm in ARMS:
-            say(f"controls: {city}, seed {seed}, {arm}")
-            answered[arm].append(_run_arm(arm, data, folder, seed, plan))
-    lines = read_json(folder / "zero-shot" / "evaluation" / "metrics.json")
-    classifier = folder / "classifier.json"
+    for control, data in _data(folder).items():
+        build_dataset(folder / "city", data, replace(plan.dataset, control=control), workers=workers)
+    classifier = folder / _CLASSIFIER
     if not classifier.exists():
-        write_json(classifier, classify(data["none"]))
+        write_json(classifier, classify(folder / "data-none"))
+
+
+def _run_seed(out: Path, plan: ControlsPlan, threads: int, run: tuple[str, int]) -> dict[str, pd.DataFrame]:
+    """The answers of every arm in one city with one seed."""
+    city, seed = run
+    if threads:
+        torch.set_num_threads(threads)
+    tables = {}
+    for arm in ARMS:
+        if arm != ZERO_SHOT or seed == 0:
+            say(f"controls: {city}, seed {seed}, {arm}")
+            tables[arm] = _run_arm(arm, _folder(out, city), seed, plan)
+    return tables
+
+
+def _figures_of_city(folder: Path, answered: Mapping[str, list[pd.DataFrame]]) -> dict[str, Any]:
+    lines = read_json(folder / "zero-shot" / "evaluation" / "metrics.json")
     return {
         "photos": lines["photos"],
         "locations": lines["locations"],
         "chance": lines["chance"],
         "neighbours": lines["neighbours"],
-        "classifier": read_json(classifier)["metrics"],
-        "arms": {arm: _figures_of(tables) for arm, tables in answered.items()},
+        "classifier": read_json(folder / _CLASSIFIER)["metrics"],
+        "arms": {arm: _figures_of(answered[arm]) for arm in ARMS},
         "differences": {
             f"{arm} - {reference}": _difference(answered[arm], answered[reference])
             for reference in (STAGE_2, LONGER)
@@ -112,8 +155,9 @@ def _run_city(city: str, folder: Path, plan: ControlsPlan, workers: int | None) 
     }
 
 
-def _run_arm(arm: str, data: Mapping[str, Path], folder: Path, seed: int, plan: ControlsPlan) -> pd.DataFrame:
+def _run_arm(arm: str, folder: Path, seed: int, plan: ControlsPlan) -> pd.DataFrame:
     """The answers of one arm with one seed; zero-shot has no seed."""
+    data = _data(folder)
     if arm == ZERO_SHOT:
         localizer = Localizer(load_base(plan.base, seed=0))
         return _answers(localizer, data["none"], folder / "zero-shot" / "evaluation", {"base": plan.base})
