@@ -11,19 +11,23 @@ import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
 
+from addressvlm.dataset.scenes import Scenes
 from addressvlm.errors import AddressVLMError
+from addressvlm.experiments.exam import examine
 from addressvlm.experiments.pretraining import BEFORE, CARD, CURVES, ONE_MORE, RUNS
 from addressvlm.experiments.results import made
 from addressvlm.folders import SUMMARY, read_json, require_complete, write_json
+from addressvlm.inference.localizer import Localizer
 from addressvlm.model.backbone import MODEL, load_backbone, save_backbone
 from addressvlm.model.checkpoints import MANIFEST, digests
 from addressvlm.training.log import read_log
+from addressvlm.training.unlearned import draw_unlearned
 
 Floats = npt.NDArray[np.float64]
 
 MOST_BYTES = 16_000_000
 _PARTS = (
-    *("letters", "tokens", "surfaces", "ground", "places", "owners", "cells"),
+    *("letters", "tokens", "surfaces", "ground", "places", "owners", "owned", "cells"),
     *("roads", "above", "quarters", "attributes"),
 )
 
@@ -51,6 +55,9 @@ _DATA = """\
 of its own whose street names were invented for it. `mini-pitts`, `mini-sf` and `mini-tokyo` are not among
 them, and no name of their streets stood on a map."""
 _BEGAN = "**Before that**: it began as [another base]({before}/README.md), made from other cities."
+_DRAWN = """\
+**Embeddings** of the {tokens} tokens that no lesson asks for were drawn anew behind that, so that
+tuning can tell them apart."""
 _TOLD = {
     "reader": "The tower alone learns letters: {steps} steps, every page {epochs:g} times, "
     "{minutes:.0f} minutes;",
@@ -66,11 +73,13 @@ _TOLD = {
 def ship(pretraining: Path, folder: Path, command: str) -> Path:
     """Write the model of a complete pre-training into `folder`, in bfloat16, with its card.
 
+    Embeddings that were not learned are drawn anew (`training.unlearned`); what is written is examined again.
     Returns the folder. Raises AddressVLMError where the weights are larger than a package should carry.
     """
     summary = require_complete(pretraining)
     origin = made(summary, command)  # before the folder itself is a change of the code
     backbone = load_backbone(pretraining / "model" / MODEL)
+    drawn = draw_unlearned(backbone, Scenes(pretraining / "scenes"), seed=summary["seed"])
     backbone.model.to(torch.bfloat16)
     save_backbone(backbone, folder)
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
@@ -80,7 +89,9 @@ def ship(pretraining: Path, folder: Path, command: str) -> Path:
         )
     parameters = sum(weight.numel() for weight in backbone.model.parameters())
     draw_curves(pretraining, folder / CURVES)
-    card = _card(pretraining, summary, parameters, size, origin)
+    examined = read_json(pretraining / "config.json")["examined"]
+    exam = examine(Localizer(load_backbone(folder)), pretraining / "exam", scenes=examined)
+    card = _card(pretraining, {**summary, "exam": exam, "drawn": drawn}, parameters, size, origin)
     (folder / CARD).write_text(card, "utf-8")
     if (pretraining / BEFORE).is_dir():
         shutil.copytree(pretraining / BEFORE, folder / BEFORE)
@@ -155,6 +166,7 @@ def _card(
             last=scenes["first_seed"] + scenes["cities"] - 1,
         ),
         f"**Training**: seed {summary['seed']}. {' '.join(told)}",
+        _DRAWN.format(tokens=summary["drawn"]),
         *([_BEGAN.format(before=BEFORE)] if (pretraining / BEFORE).is_dir() else []),
     ]
     return CARD_TEXT.format(

@@ -1,7 +1,7 @@
 """What the vision tower is shown in pre-training, and what it shall tell about it: glimpses of cities."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from addressvlm.dataset.attributes import attributes
 from addressvlm.dataset.lessons import cell_of
-from addressvlm.dataset.scenes import SURFACES, Name, SceneFacts, Scenes
+from addressvlm.dataset.scenes import SURFACES, SceneFacts, Scenes
 from addressvlm.errors import UsageError
 from addressvlm.model.backbone import Backbone
 from addressvlm.training.batches import Key
@@ -38,6 +38,7 @@ _JOINED = (
     *("views", "maps", "attributes", "surfaces", "ground"),
     *("letters", "tokens", "places", "spots", "owners", "cells"),
 )
+_REACH_PX = (4, 7)  # a patch shows a name if its middle lies no farther from the name's box, across and down
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ class Glimpse:
     roads are told apart by views, and the more of them are compared the better.
     `letters` (m, p, rows·columns), `tokens` (m, p, SLOTS), `places` (m), `owners` and `cells` (m, p) are
     UNKNOWN where nothing is asked; `map_roads` (m) are the roads of the maps; `spots` (m) is the patch of
-    the place on a map without photo, or UNKNOWN; where a name begins, `owners` is 1 if it is that of the
-    photo's street, else 0, and `cells` tells in which ninth of the map its middle lies; `surfaces`
+    the place on a map without photo, or UNKNOWN; `owners` is 1 on the name of the photo's street and 0 on
+    other names; where a name begins, `cells` tells in which ninth of the map its middle lies; `surfaces`
     (n, p, SURFACE_POINTS²) are those of the views and `ground` (m, p, SURFACE_POINTS²) those of the maps,
     UNKNOWN where a photo hides them; `attributes` (n, attributes) is 0 or 1.
     """
@@ -165,22 +166,32 @@ class Glimpses(Dataset[Glimpse]):
         centred = facts.is_centred(picture.width)
         place = UNKNOWN if centred else self._spot(facts)
         asked = centred or dice.random() < _ANYWHERE
-        own = {name: name.name == facts.street for name in facts.names} if asked else {}
-        cells = {name: cell_of(name.middle, picture.width) for name in facts.names}
+        owners = self._owners(facts) if asked else self._unknown()
         page = Page(self._pixels(picture), letters, tokens)
         ground = self._at_points(self._scenes.ground(index, grafted=True))
         ground[ground == SURFACES] = UNKNOWN
-        return _Seen(page, ground, place, UNKNOWN, self._at_names(own), self._at_names(cells))
+        return _Seen(page, ground, place, UNKNOWN, owners, self._cells(facts, picture.width))
 
     def _at_points(self, surfaces: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         return at_points(surfaces, self._patch_px, SURFACE_POINTS, SURFACE_POINTS)
 
-    def _at_names(self, labels: Mapping[Name, int]) -> npt.NDArray[np.int64]:
-        """The labels of names on the patches in which these begin, (patches,): there names are read from."""
-        told = self._unknown()
-        for name, label in labels.items():
-            told[patch_of(name.middles[0], self._patch_px, self._side)] = label
-        return told
+    def _owners(self, facts: SceneFacts) -> npt.NDArray[np.int64]:
+        """1 on the patches of the name of the photo's street, 0 on those of other names."""
+        middles = (np.arange(self._side) + 0.5) * self._patch_px
+        owners = self._unknown().reshape(self._side, self._side)
+        for name in facts.names:
+            left, top, right, bottom = name.box
+            across = (middles > left - _REACH_PX[0]) & (middles < right + _REACH_PX[0])
+            down = (middles > top - _REACH_PX[1]) & (middles < bottom + _REACH_PX[1])
+            owners[np.ix_(down, across)] = name.name == facts.street
+        return owners.ravel()
+
+    def _cells(self, facts: SceneFacts, side_px: int) -> npt.NDArray[np.int64]:
+        """In which ninth of the map the middle of a name lies, on the patches in which names begin."""
+        cells = self._unknown()
+        for name in facts.names:
+            cells[patch_of(name.middles[0], self._patch_px, self._side)] = cell_of(name.middle, side_px)
+        return cells
 
     def _unknown(self, *sizes: int) -> npt.NDArray[np.int64]:
         return np.full((self._side**2, *sizes), UNKNOWN, np.int64)

@@ -6,10 +6,10 @@ head: what looks different from above and from the street gets one name. Labels 
 any for a whole picture. Roads and quarters: views of one road, or quarter, and its places seen from above
 lie together, those of others in the same city apart (contrastive, as CLIP; supervised as Khosla et al.
 2020). Attributes: what walls, trees and cars there are. Places: where on the map a grafted photo was taken.
-Owners: which of the names on the map is that of the photo's street. Cells: where on the map the middle of
-a name lies. Both are asked of the patch in which the name begins, because there the language model looks for
-it. Positions: where in the picture each patch lies, which the language model needs and a tower that only
-reads forgets. The heads are thrown away.
+Owners: which of the names on the map is that of the photo's street, told by any of its patches (the nearest
+one sees best how near it is) and by the one in which it begins (there the language model looks for it).
+Cells: where on the map the middle of a name lies, told by the latter. Positions: where in the picture each
+patch lies, which the language model needs and a tower that only reads forgets. The heads are thrown away.
 """
 
 import math
@@ -45,7 +45,7 @@ class Seeing(nn.Module):
             self.attributes = nn.Linear(width, attributes)
             self.road, self.quarter = nn.Linear(width, 128), nn.Linear(width, 128)
             self.road_above = nn.Linear(width, 128)
-            self.owner, self.position = nn.Linear(width, 1), nn.Linear(width, 2)
+            self.owner, self.owned, self.position = (nn.Linear(width, numbers) for numbers in (1, 1, 2))
             self.cell = nn.Linear(width, len(CELLS))
         self.parts: dict[str, float] = {}
 
@@ -78,6 +78,7 @@ class Seeing(nn.Module):
             "ground": self._shown(read, ground),
             "places": 0.5 * _cross_entropy(self.place(read).squeeze(-1), places),
             "owners": pick(self.owner(read).squeeze(-1), owners),
+            "owned": pick(self.owned(read).squeeze(-1), owners.masked_fill(cells == UNKNOWN, UNKNOWN)),
             "cells": 0.5 * _cross_entropy(self.cell(read), cells),
             "positions": self._positions(read),
             "roads": contrast(by_road, roads),
@@ -133,7 +134,7 @@ def contrast_with(
 
 
 def pick(logits: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of which name is the photo's, (n, patches): its patch among those in which names begin.
+    """Cross-entropy of which name is the photo's, (n, patches): any of its patches among those with names.
 
     0 where nothing is asked, or no map shows both.
     """
