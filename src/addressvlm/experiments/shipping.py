@@ -108,7 +108,7 @@ def draw_curves(pretraining: Path, path: Path) -> None:
     figure = Figure(figsize=(4 * len(eyes) + 4, 3.2), layout="constrained")
     *panels, right = figure.subplots(1, len(eyes) + 1)
     for panel, (name, (title, parts)) in zip(panels, eyes.items(), strict=True):
-        for part in parts:
+        for part in (part for part in parts if part in logs[name][0]):
             panel.plot(*_smooth(logs[name], part), label=part, linewidth=1)
         panel.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
         panel.set(title=title, xlabel="minutes", ylabel="weighted loss", yscale="log")
