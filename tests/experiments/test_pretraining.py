@@ -156,6 +156,8 @@ def test_interrupted_pretraining_ends_with_the_same_bytes(
         assert losses(again / name) == losses(made / name)
         weights = Path(name) / "model" / "model.safetensors"
         assert (again / weights).read_bytes() == (made / weights).read_bytes()
+    weights = Path("base") / "model.safetensors"
+    assert (again / weights).read_bytes() == (made / weights).read_bytes()
     whole, again = (read_json(out / "summary.json") for out in (made, again))
     assert whole["exam"] == again["exam"]
 

@@ -5,18 +5,22 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from addressvlm.dataset.options import SceneOptions
 from addressvlm.dataset.scenery import make_scenes
+from addressvlm.dataset.scenes import Scenes
 from addressvlm.environment import environment
 from addressvlm.experiments.exam import examine
 from addressvlm.experiments.timing import SECONDS, timed
 from addressvlm.folders import SUMMARY, fingerprint, open_step, read_json
 from addressvlm.inference.localizer import Localizer
-from addressvlm.model.backbone import RANDOM
+from addressvlm.model.backbone import MODEL, RANDOM, load_backbone, save_backbone
 from addressvlm.training.bases import folder_of, identify
 from addressvlm.training.log import read_log
 from addressvlm.training.pretrain import pretrain
 from addressvlm.training.stages import EVERYTHING, FURTHER, READING, SEEING, SPEAKING, SPELLING, Stage
+from addressvlm.training.unlearned import draw_unlearned
 from addressvlm.work import say
 
 
@@ -45,6 +49,7 @@ RUNS = {
 ONE_MORE = {"model": Run("further")}
 # What a base folder says about itself, kept beside one that goes on from it.
 CARD, CURVES, BEFORE = "README.md", "curves.png", "before"
+BASE = "base"  # the last run's model in bfloat16, ready for tuning
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,8 @@ def run_pretraining(
             start = str(out / run.start) if run.start else began
             pretrain(stage, scenes, start, out / name, voice=out / run.voice if run.voice else None)
         model = out / "model"
-        marks = examine(Localizer.load(model), exam, scenes=plan.examined)
+        drawn = _finish(model, scenes, out / BASE, seed)
+        marks = examine(Localizer(load_backbone(out / BASE)), exam, scenes=plan.examined)
         return step.finish(
             {
                 "preset": plan.preset,
@@ -104,6 +110,7 @@ def run_pretraining(
                 "scenes": made,
                 "run": fingerprint(model),
                 "steps": {name: read_json(out / name / SUMMARY)["steps"] for name in plan.runs},
+                "drawn": drawn,
                 "exam": marks,
                 "seconds": {**read_json(out / SECONDS), **{name: _seconds(out / name) for name in plan.runs}},
                 **environment(),
@@ -122,6 +129,15 @@ def _keep_card(base: str, folder: Path) -> None:
         elif (source / name).is_file():
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / name, folder / name)
+
+
+def _finish(run: Path, scenes: Path, base: Path, seed: int) -> int:
+    """Write the model of a run as a base for tuning; returns how many tokens' embeddings were drawn anew."""
+    backbone = load_backbone(run / MODEL)
+    drawn = draw_unlearned(backbone, Scenes(scenes), seed=seed)
+    backbone.model.to(torch.bfloat16)
+    save_backbone(backbone, base)
+    return drawn
 
 
 def _seconds(run: Path) -> float:

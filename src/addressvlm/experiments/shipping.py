@@ -11,17 +11,13 @@ import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
 
-from addressvlm.dataset.scenes import Scenes
 from addressvlm.errors import AddressVLMError
-from addressvlm.experiments.exam import examine
-from addressvlm.experiments.pretraining import BEFORE, CARD, CURVES, ONE_MORE, RUNS
+from addressvlm.experiments.pretraining import BASE, BEFORE, CARD, CURVES, ONE_MORE, RUNS
 from addressvlm.experiments.results import made
 from addressvlm.folders import SUMMARY, read_json, require_complete, write_json
-from addressvlm.inference.localizer import Localizer
-from addressvlm.model.backbone import MODEL, load_backbone, save_backbone
+from addressvlm.model.backbone import load_backbone, save_backbone
 from addressvlm.model.checkpoints import MANIFEST, digests
 from addressvlm.training.log import read_log
-from addressvlm.training.unlearned import draw_unlearned
 
 Floats = npt.NDArray[np.float64]
 
@@ -71,16 +67,13 @@ _TOLD = {
 
 
 def ship(pretraining: Path, folder: Path, command: str) -> Path:
-    """Write the model of a complete pre-training into `folder`, in bfloat16, with its card.
+    """Write the base of a complete pre-training into `folder`, with its card.
 
-    Embeddings that were not learned are drawn anew (`training.unlearned`); what is written is examined again.
     Returns the folder. Raises AddressVLMError where the weights are larger than a package should carry.
     """
     summary = require_complete(pretraining)
     origin = made(summary, command)  # before the folder itself is a change of the code
-    backbone = load_backbone(pretraining / "model" / MODEL)
-    drawn = draw_unlearned(backbone, Scenes(pretraining / "scenes"), seed=summary["seed"])
-    backbone.model.to(torch.bfloat16)
+    backbone = load_backbone(pretraining / BASE, dtype=torch.bfloat16)
     save_backbone(backbone, folder)
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     if size > MOST_BYTES:
@@ -89,9 +82,7 @@ def ship(pretraining: Path, folder: Path, command: str) -> Path:
         )
     parameters = sum(weight.numel() for weight in backbone.model.parameters())
     draw_curves(pretraining, folder / CURVES)
-    examined = read_json(pretraining / "config.json")["examined"]
-    exam = examine(Localizer(load_backbone(folder)), pretraining / "exam", scenes=examined)
-    card = _card(pretraining, {**summary, "exam": exam, "drawn": drawn}, parameters, size, origin)
+    card = _card(pretraining, summary, parameters, size, origin)
     (folder / CARD).write_text(card, "utf-8")
     if (pretraining / BEFORE).is_dir():
         shutil.copytree(pretraining / BEFORE, folder / BEFORE)
