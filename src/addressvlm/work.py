@@ -78,10 +78,13 @@ def batched_by(items: Iterable[T], most: int, cost: Callable[[T], int]) -> Itera
         yield batch
 
 
-def in_processes(function: Callable[[T], R], items: Collection[T], workers: Workers = None) -> Iterator[R]:
+def in_processes(
+    function: Callable[[T], R], items: Collection[T], workers: Workers = None, *, chunk: int | None = None
+) -> Iterator[R]:
     """Yield `function(item)` in the order of the items, computed by `workers`.
 
-    `function` and the items must be picklable. Processes end when this one does, however it ends.
+    A worker takes `chunk` items at a time; left out, more the more there are. `function` and the items must
+    be picklable. Processes end when this one does, however it ends.
     """
     if workers == "ray":
         from addressvlm.cluster import on_cluster
@@ -97,7 +100,8 @@ def in_processes(function: Callable[[T], R], items: Collection[T], workers: Work
         workers, mp_context=context, initializer=_end_with, initargs=(os.getpid(),)
     ) as pool:
         try:
-            yield from pool.map(function, items, chunksize=max(1, min(16, len(items) // (4 * workers))))
+            chunk = chunk or max(1, min(16, len(items) // (4 * workers)))
+            yield from pool.map(function, items, chunksize=chunk)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -1,14 +1,16 @@
 """The controls on a town of a mini city: every arm, few steps, a model that knows nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from addressvlm.dataset.options import DatasetOptions
 from addressvlm.experiments import controls
@@ -23,7 +25,10 @@ from addressvlm.experiments.controls import (
     publish_controls,
     run_controls,
 )
+from addressvlm.experiments.swapping import swap_photos
 from addressvlm.folders import read_json
+from addressvlm.inference.localizer import Localizer
+from addressvlm.inference.prompts import Request
 from addressvlm.model import presets
 from addressvlm.model.presets import Tower
 from addressvlm.training.stages import ALIGNMENT, LOCALIZATION, from_scratch
@@ -107,8 +112,71 @@ def test_all_arms_are_asked_the_same_questions(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_results_are_a_file_a_table_and_a_plot(result: dict[str, Any], tmp_path: Path) -> None:
-    publish_controls(result, tmp_path, "addressvlm reproduce controls")
+    published = publish_controls(result, tmp_path, "addressvlm reproduce controls")
+    assert read_json(tmp_path / "controls.json") == published
     assert {path.name for path in tmp_path.iterdir()} == {"controls.json", "controls.md", "controls.png"}
-    table = controls_table(result)
+    table = (tmp_path / "controls.md").read_text()
+    assert table == controls_table(result)
     assert all(f"| {arm} |" in table for arm in ARMS)
     assert "| 1+2, blank map - stage 2, longer |" in table
+
+
+@pytest.mark.slow
+def test_cities_of_the_same_plan_come_together_in_the_results(result: dict[str, Any], tmp_path: Path) -> None:
+    publish_controls(result, tmp_path, "first")
+    (figures,) = result["cities"].values()
+    second = {**result, "cities": {"mini:4": figures}}
+    cities = publish_controls(second, tmp_path, "second")["cities"]
+    assert {city: found["made"]["command"] for city, found in cities.items()} == {
+        "mini:3": "first",
+        "mini:4": "second",
+    }
+    other = {**second, "plan": {**result["plan"], "views": 3}}
+    assert list(publish_controls(other, tmp_path, "third")["cities"]) == ["mini:4"]
+
+
+@pytest.mark.slow
+def test_photos_are_swapped_for_those_of_streets_that_the_map_does_not_name(folder: Path) -> None:
+    swapped = read_json(folder / "mini-3" / "swapped.json")
+    assert swapped["asked"] > 0
+    assert swapped["own"] == swapped["map"] == swapped["photo"] == 0.0  # random weights name no street
+
+
+class Reader:
+    """Answers with the street of the map (left half) or of the photo (upper right) that a picture shows."""
+
+    def __init__(self, dataset: Path, *, looks_at_photo: bool):
+        self.looks_at_photo = looks_at_photo
+        rows = pd.read_parquet(dataset / "alignment.parquet").drop_duplicates(
+            "photo" if looks_at_photo else "location"
+        )
+        shown = [dataset / file for (file,) in rows["images"]]
+        self.known: dict[str, list[npt.NDArray[np.float64]]] = {street: [] for street in rows["street"]}
+        for street, file in zip(rows["street"], shown, strict=True):
+            self.known[street].append(self._part(Image.open(file)))
+
+    def _part(self, picture: Image.Image) -> npt.NDArray[np.float64]:
+        side = picture.width
+        box = (side - side // 2, 0, side, side // 4) if self.looks_at_photo else (0, 0, side // 2, side)
+        return np.asarray(picture.crop(box), dtype=np.float64)
+
+    def answer(self, requests: Sequence[Request], *, max_new_tokens: int) -> Iterator[str]:
+        for request in requests:
+            (picture,) = request.images
+            assert isinstance(picture, Image.Image)
+            part = self._part(picture)
+            gaps = {s: min(np.abs(part - one).mean() for one in ones) for s, ones in self.known.items()}
+            yield f"It looks like {min(gaps, key=gaps.__getitem__)}, near another street."
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("looks_at_photo", [False, True])
+def test_who_reads_the_map_and_who_the_photo_is_told_apart(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, looks_at_photo: bool
+) -> None:
+    data = folder / "mini-3" / "data-none"
+    reader = Reader(data, looks_at_photo=looks_at_photo)
+    monkeypatch.setattr(Localizer, "load", lambda run: reader)
+    swapped = swap_photos(folder, data)
+    assert swapped["own"] == 100.0
+    assert (swapped["map"], swapped["photo"]) == ((0.0, 100.0) if looks_at_photo else (100.0, 0.0))

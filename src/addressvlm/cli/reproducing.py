@@ -21,7 +21,11 @@ def controls(
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Seeds an arm. [default: 3]", show_default=False)] = None,
     results: Annotated[
-        Path | None, typer.Option(help="Also write controls.json, .md and .png into this folder.")
+        Path | None,
+        typer.Option(
+            help="Also write controls.json, .md and .png into this folder; "
+            "cities that are in them already, measured alike, stay."
+        ),
     ] = None,
     workers: Workers = None,
     as_json: AsJson = False,
@@ -36,7 +40,9 @@ def controls(
         plan = dataclasses.replace(plan, seeds=seeds)
     result = run_controls(out, workers=workers, plan=plan)
     if results is not None:
-        publish_controls(result, results, f"addressvlm reproduce controls --results {results}")
+        given = {"cities": cities, "seeds": seeds, "results": results}
+        options = [f"--{name} {value}" for name, value in given.items() if value is not None]
+        publish_controls(result, results, " ".join(["addressvlm reproduce controls", *options]))
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else controls_table(result))
 
 
