@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import AttentionInterface, LlavaForConditionalGeneration, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from addressvlm.model import treeattention
 from addressvlm.model.backbone import build_backbone
@@ -118,6 +119,27 @@ def test_long_twigs_behind_others_attend_by_their_layout(
     assert cut == [False] * 3 + [True] * 3
     reading.read([[Twig(TokenTree([40], [-1]), 26)]])
     assert cut == [False] * 3 + [True] * 3 + [False] * 3
+
+
+def test_the_last_layer_attends_for_the_last_tokens_alone(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries: list[int] = []
+
+    def counting(*arguments: torch.Tensor, **options: object) -> object:
+        queries.append(arguments[1].shape[2])
+        return sdpa_attention_forward(*arguments, **options)  # type: ignore[arg-type]
+
+    use_tree_attention(model)
+    monkeypatch.setattr(treeattention, "sdpa_attention_forward", counting)
+    reading = TreePass(model, 2)
+    stem, question = Twig(TokenTree(STEM, range(-1, 6))), Twig(TokenTree([40, 41], [-1, 0]), 6)
+    reading.read([[stem], [stem]], pictures(2))
+    assert queries == [7, 7, 1]
+    reading.read([[question, question], [question]])
+    assert queries[3:] == [4, 4, 2]
+    reading.look([[question], [question]])
+    assert queries[6:] == [2, 2, 2]
 
 
 def test_rows_do_not_see_each_other(model: PreTrainedModel) -> None:

@@ -3,6 +3,8 @@
 A CPU's kernels spend their time on masked keys like on others, and a twig sees few of the keys of its row:
 what was read before, and itself. So all tokens attend to what was read before, every twig to itself, and the
 two are put together as one softmax over both would be.
+
+Behind the last layer no token sees another, so there only those attend whose outcome is wanted.
 """
 
 from dataclasses import dataclass
@@ -45,7 +47,10 @@ class Layout:
 
 
 def use_tree_attention(model: PreTrainedModel) -> None:
-    """Let the language model attend twig by twig where it gets a `layout`, and as ever elsewhere."""
+    """Let the language model attend twig by twig where it gets a `layout`, and as ever elsewhere.
+
+    With `wanted`, (rows, tokens), the last layer attends for the tokens that are True and gives 0 for others.
+    """
     AttentionInterface.register(_NAME, _attention_by_twigs)
     AttentionMaskInterface.register(_NAME, sdpa_mask)
     model.set_attn_implementation({"text_config": _NAME})
@@ -59,9 +64,12 @@ def _attention_by_twigs(
     attention_mask: torch.Tensor | None,
     *,
     layout: Layout | None = None,
+    wanted: torch.Tensor | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """What Transformers' attention functions return: (rows, tokens, heads, width), and no weights."""
+    if wanted is not None and _is_last(module):
+        return _attention_of(wanted, module, query, key, value, attention_mask, **options), None
     if layout is None:
         plain: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, **options
@@ -80,6 +88,34 @@ def _attention_by_twigs(
     )
     share = torch.sigmoid(of_own - of_before)[..., None].to(own.dtype)
     return torch.lerp(before, own, share).transpose(1, 2).contiguous(), None
+
+
+def _is_last(attention: Any) -> bool:
+    return bool(attention.layer_idx == attention.config.num_hidden_layers - 1)
+
+
+def _attention_of(
+    wanted: torch.Tensor,
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    **options: Any,
+) -> torch.Tensor:
+    """(rows, tokens, heads, width), 0 where a token is not wanted."""
+    rows, heads, new, width = query.shape
+    most = int(wanted.sum(1).max())
+    # Rows with fewer wanted tokens are filled up with others, whose outcome is left out.
+    places = wanted.byte().topk(most, dim=1).indices
+    row = torch.arange(rows, device=places.device)[:, None]
+    mask = None if attention_mask is None else attention_mask[row, 0, places][:, None]
+    found, _ = sdpa_attention_forward(
+        module, query.transpose(1, 2)[row, places].transpose(1, 2), key, value, mask, **options
+    )
+    whole = query.new_zeros(rows, new, heads, width)
+    whole[row, places] = found * wanted[row, places][..., None, None]
+    return whole
 
 
 def _attended(

@@ -66,8 +66,8 @@ class TreePass:
         for row, places in enumerate(ends):
             tips[row, places] = True
         wanted = torch.from_numpy(tips).to(self._model.device)
-        with _last_mlp_only(self._model, wanted):
-            hidden = self._run(rows, ids, seen, depths, images)[wanted]
+        with _last_layer_for(self._model, wanted):
+            hidden = self._run(rows, ids, seen, depths, images, wanted)[wanted]
         self._readings.append((old, seen))
         self._depths = np.concatenate([self._depths, depths], axis=1)
         self.tips = [(old + places).tolist() for places in ends]
@@ -97,10 +97,12 @@ class TreePass:
         seen: npt.NDArray[np.bool_],
         depths: npt.NDArray[np.int64],
         images: torch.Tensor | None,
+        wanted: torch.Tensor | None = None,
     ) -> torch.Tensor:
         device = self._model.device
-        # Only `use_tree_attention` knows of layouts.
-        options: dict[str, Any] = {"layout": self._layout(rows, seen)} if device.type == "cpu" else {}
+        options: dict[str, Any] = {}
+        if device.type == "cpu":  # only `use_tree_attention` knows of these
+            options = {"layout": self._layout(rows, seen), "wanted": wanted}
         if images is not None:
             options |= picture_inputs(self._model.config, images)
         hidden: torch.Tensor = self._model.base_model(
@@ -175,8 +177,8 @@ def _placed(rows: Rows) -> Iterator[tuple[int, Twig, slice]]:
 
 
 @contextmanager
-def _last_mlp_only(model: PreTrainedModel, wanted: torch.Tensor) -> Iterator[None]:
-    """Let the last layer's MLP, behind which no token sees another, work on the wanted tokens alone.
+def _last_layer_for(model: PreTrainedModel, wanted: torch.Tensor) -> Iterator[None]:
+    """Let the last layer, behind whose keys no token sees another, work on the wanted tokens alone.
 
     `wanted` is (rows, tokens), True for them. In the mini models this saves a fifth of the language model.
     """
@@ -189,8 +191,10 @@ def _last_mlp_only(model: PreTrainedModel, wanted: torch.Tensor) -> Iterator[Non
         whole[wanted] = output
         return whole
 
-    mlp = model.base_model.language_model.layers[-1].mlp
-    hooks = [mlp.register_forward_pre_hook(select), mlp.register_forward_hook(spread)]
+    layer = model.base_model.language_model.layers[-1]
+    hooks = []
+    for part in (layer.self_attn.o_proj, layer.mlp):
+        hooks += [part.register_forward_pre_hook(select), part.register_forward_hook(spread)]
     try:
         yield
     finally:
