@@ -17,7 +17,7 @@ Base = Annotated[
     str,
     typer.Option(
         help="A preset (mini, llava-phi3-mini), random:PRESET, a model folder, a downloaded hub id or an "
-        "earlier run. Small models have other defaults than the paper's."
+        "earlier run. Small models have other defaults than the paper's, which are below (docs/recipes.md)."
     ),
 ]
 Recipe = Annotated[

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from addressvlm.errors import UsageError
-from addressvlm.training.stages import LOCALIZATION, Stage
+from addressvlm.training.stages import ALIGNMENT, LOCALIZATION, Stage, for_mini, from_scratch
 
 TABLE_A1 = "Table A1"
 
@@ -109,10 +109,17 @@ uses. What the paper does not print is marked as our choice, with its reason.
 
 ## A stage of training
 
-Both stages have the same values. `--recipe paper` takes them for any base; without it, bases by the names
-`mini…` get values of their own size.
+Both stages have the same values. `--recipe paper` takes them for any base; without it, small models get
+others, below.
 
 {stage}
+
+## Small models
+
+Without `--recipe`, `--base mini` (and every run from it) and models of random weights take these instead,
+chosen on made-up cities:
+
+{small}
 
 ## Other recipes
 
@@ -139,9 +146,22 @@ def page() -> str:
     return PAGE.format(
         model=_table(("what", "value", "source"), model_facts()),
         stage=_table(("field", "value", "source"), stage[1:]),
+        small=_table(("field", "`mini`", "`random:PRESET`"), _small()),
         recipes=_table(("recipe", "differs in", "why"), recipes),
         table4=_table(("row", "stage 1 trains", "stage 2 trains"), table4),
     )
+
+
+def _small() -> list[tuple[str, ...]]:
+    """What the stages for small models have other than the paper's, field by field."""
+    rows = []
+    for field in (f.name for f in fields(Stage) if f.name != "name"):
+        printed = getattr(LOCALIZATION, field)
+        stages = [for_mini(LOCALIZATION), from_scratch(LOCALIZATION)]
+        if any(getattr(stage, field) != printed for stage in stages):
+            rows.append((f"`{field}`", *(_value(stage, field) for stage in stages)))
+    first = for_mini(ALIGNMENT).num_train_epochs
+    return [*rows, ("`num_train_epochs` of stage 1", f"`{first}`", _value(stages[1], "num_train_epochs"))]
 
 
 def _value(stage: Stage, field: str) -> str:
