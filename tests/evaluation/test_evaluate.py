@@ -1,5 +1,6 @@
 import json
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from four_streets import FakeCity, obedient
 
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.evaluation import evaluate as module
-from addressvlm.evaluation.evaluate import Request, evaluate, score_file
+from addressvlm.evaluation.evaluate import Request, chunk_ends, evaluate, score_file
 
 FILES = ("predictions.jsonl", "metrics.json", "report.html", "summary.json", "config.json")
 
@@ -102,7 +103,32 @@ def test_a_killed_evaluation_goes_on_and_ends_with_the_same_bytes(
 
     evaluate(city.folder, reborn, tmp_path / "killed", constrained=obedient)
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-    assert len(later) == len(city.rows) - 20  # two chunks of ten were kept
+    photos = [row["photo"] for row in city.rows]
+    kept = max(end for end in chunk_ends(photos, 10) if end <= 25)
+    assert len(later) == len(city.rows) - kept > 0
+
+
+@pytest.mark.parametrize(
+    ("photos", "ends"),
+    [("aaabbbccc", [6, 9]), ("aaaa", [4]), ("aaaaaabc", [6, 8]), ("abcdef", [4, 6]), ("", [])],
+)
+def test_chunks_end_with_photos(photos: str, ends: list[int]) -> None:
+    assert chunk_ends(list(photos), 4) == ends
+
+
+def test_all_questions_of_a_photo_are_asked_together(
+    city: FakeCity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", 10)
+    asked: list[set[Path]] = []
+
+    def counting(requests: Sequence[Request]) -> Iterator[str]:
+        asked.append({image for request in requests for image in request.images})
+        yield from city.truthful(requests)
+
+    evaluate(city.folder, counting, tmp_path / "out")
+    assert len(asked) > 2
+    assert not any(one & other for one, other in combinations(asked, 2))
 
 
 def test_a_complete_evaluation_asks_nothing_again(city: FakeCity, tmp_path: Path) -> None:

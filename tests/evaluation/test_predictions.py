@@ -87,27 +87,27 @@ def test_what_is_appended_is_read_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("left", "chunk", "total", "kept"),
+    ("left", "ends", "kept"),
     [
-        (5, 1, 9, 5),  # all complete lines
-        (5, 2, 9, 4),  # whole chunks only
-        (5, 2, 5, 5),  # all questions are answered: the last, shorter chunk is whole
-        (1, 2, 9, 0),
+        (5, [1, 2, 3, 4, 5, 6], 5),  # all complete lines
+        (5, [2, 4, 6], 4),  # whole chunks only
+        (5, [2, 4, 5], 5),  # all questions are answered: the last, shorter chunk is whole
+        (1, [2, 4], 0),
     ],
 )
 def test_a_killed_run_is_cut_back_to_whole_chunks(
-    tmp_path: Path, left: int, chunk: int, total: int, kept: int
+    tmp_path: Path, left: int, ends: list[int], kept: int
 ) -> None:
     path = tmp_path / "p.jsonl"
     append_predictions(path, [prediction(photo=f"p{n}") for n in range(left)], ["Oak"] * left)
     complete = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(path.read_bytes() + b'{"photo": "torn')
-    assert len(resume_predictions(path, chunk, total)) == kept
+    assert len(resume_predictions(path, ends)) == kept
     assert path.read_bytes() == b"".join(complete[:kept])
 
 
 def test_without_a_file_nothing_is_resumed(tmp_path: Path) -> None:
-    assert resume_predictions(tmp_path / "p.jsonl", 4, 8).empty
+    assert resume_predictions(tmp_path / "p.jsonl", [4, 8]).empty
 
 
 def test_constrained_answers_are_read_and_written(tmp_path: Path) -> None:

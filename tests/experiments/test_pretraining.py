@@ -126,6 +126,14 @@ def test_what_is_shipped_is_small_and_tells_what_it_is(
     monkeypatch.setattr(shipping, "MOST_BYTES", 1000)
     with pytest.raises(AddressVLMError, match="a package carries"):
         ship(made, tmp_path / "large", "")
+    assert not (tmp_path / "large").exists()
+
+
+def test_nothing_is_shipped_over_a_folder_of_other_things(tmp_path: Path) -> None:
+    (tmp_path / "letters.txt").write_text("dear")
+    with pytest.raises(UsageError, match="holds other things than a base"):
+        ship(tmp_path / "pretraining", tmp_path, "")
+    assert (tmp_path / "letters.txt").read_text() == "dear"
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import pytest
 import torch
 from PIL import Image
@@ -255,3 +256,16 @@ def test_the_gazetteer_comes_with_the_run(run: Path) -> None:
 def test_a_run_without_gazetteer_says_so(localizer: Localizer) -> None:
     with pytest.raises(AddressVLMError, match=r"has no gazetteer\.parquet"):
         _ = localizer.gazetteer
+
+
+def test_answers_have_room_for_the_longest_name(
+    tiny: Backbone, run: Path, gazetteer: gpd.GeoDataFrame, photos: list[Path]
+) -> None:
+    localizer = Localizer(tiny, run)
+    assert localizer.room == 24
+    longer = Localizer(tiny, run)
+    longer.gazetteer = gazetteer.replace("Oak Street", "Oak Street " * 12)
+    assert longer.room > 24
+    (short,), (long,) = (list(one.answer([Request((photos[0],), "Where?")])) for one in (localizer, longer))
+    assert long.startswith(short)
+    assert long != short  # nonsense without an end

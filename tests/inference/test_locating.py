@@ -3,14 +3,17 @@ import re
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
 import pytest
 from PIL import Image
 
 from addressvlm.errors import AddressVLMError, UsageError
+from addressvlm.folders import open_step
 from addressvlm.geo.places import LatLon
 from addressvlm.inference.calibrating import calibrate_run
 from addressvlm.inference.calibration import Calibration
 from addressvlm.inference.fusion import normalised
+from addressvlm.inference.gazetteer import Gazetteer
 from addressvlm.inference.localizer import Localizer
 from addressvlm.inference.locating import locate
 from addressvlm.model.backbone import Backbone
@@ -67,6 +70,22 @@ def test_a_photo_that_is_none_of_the_city_is_unknown(
     assert "no address of this city" in told["in_words"]
 
 
+def test_the_likeliest_street_is_told_though_it_runs_through_several_districts(
+    localizer: Localizer, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = Gazetteer(
+        ("North", "Centre", "South"), ("Long Road", "Short Lane"), ((0, 0), (1, 0), (2, 0), (1, 1)), {}, {}
+    )
+    monkeypatch.setattr(localizer, "names", names)
+    beliefs = {"both": np.log([0.25, 0.26, 0.19, 0.3])}
+    monkeypatch.setattr(localizer, "distributions", lambda photos: iter([beliefs] * len(photos)))
+    located = locate(localizer, photos[:1], min_confidence=0.5)
+    assert located["answer"] == "Long Road, Centre"
+    assert located["confidence"] == pytest.approx(0.7)
+    assert located["in_words"] == "Long Road (70 %), Centre"
+    assert locate(localizer, photos[:1], min_confidence=0.71)["answer"] == "unknown"
+
+
 def test_photos_of_one_place_and_a_fix_are_put_together(localizer: Localizer, photos: list[Path]) -> None:
     alone = probabilities(locate(localizer, photos[:1]))
     several = probabilities(locate(localizer, photos))
@@ -79,7 +98,8 @@ def test_a_set_needs_a_calibration_and_one_photo(localizer: Localizer, photos: l
     with pytest.raises(UsageError, match="is not calibrated"):
         locate(localizer, photos[:1], coverage=0.9)
     assert localizer.run is not None
-    Calibration(2.0, {"street": [0.01, 0.3, 0.31, 0.5, 0.9]}, "").save(localizer.run)
+    told = [(probability, 1.0) for probability in (0.01, 0.3, 0.31, 0.5, 0.9)]
+    Calibration(2.0, {"street": told}, "").save(localizer.run)
     try:
         located = locate(localizer, photos[:1], coverage=0.8)
         assert located["calibrated"]
@@ -89,6 +109,8 @@ def test_a_set_needs_a_calibration_and_one_photo(localizer: Localizer, photos: l
         }
         with pytest.raises(UsageError, match="for one photo alone"):
             locate(localizer, photos, coverage=0.8)
+        assert not locate(localizer, photos)["calibrated"]  # single photos were
+        assert not locate(localizer, photos[:1], near=OAK)["calibrated"]
     finally:
         (localizer.run / "calibration.json").unlink()
 
@@ -151,3 +173,12 @@ def test_impossible_settings_are_errors(
 def test_a_model_without_run_cannot_be_calibrated(taught: Backbone, tmp_path: Path) -> None:
     with pytest.raises(AddressVLMError, match="belongs to no run"):
         calibrate_run(Localizer(taught), tmp_path)
+
+
+def test_a_run_is_calibrated_on_the_data_set_that_it_learned_from(
+    localizer: Localizer, tmp_path: Path
+) -> None:
+    with open_step(tmp_path / "other", "dataset", {}) as step:
+        step.finish({})
+    with pytest.raises(UsageError, match="was trained on another data set"):
+        calibrate_run(localizer, tmp_path / "other")

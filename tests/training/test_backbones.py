@@ -14,6 +14,7 @@ from transformers import Qwen2VLConfig, dynamic_module_utils
 
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.folders import read_json
+from addressvlm.inference.constrained import constrained_answers
 from addressvlm.inference.localizer import Localizer
 from addressvlm.inference.prompts import Request
 from addressvlm.model.backbone import load_backbone, load_run
@@ -108,6 +109,8 @@ def test_minicpm_v_cannot_be_trained_on_stars(folders: dict[str, Path], photos: 
 def test_minicpm_v_tells_no_exact_probabilities(folders: dict[str, Path]) -> None:
     with pytest.raises(AddressVLMError, match="draw samples instead"):
         next(Localizer(load_backbone(folders["minicpm-v"])).distributions([(PHOTO,)]))
+    with pytest.raises(AddressVLMError, match="draw samples"):
+        next(constrained_answers(Localizer(load_backbone(folders["minicpm-v"])), []))
 
 
 @pytest.mark.parametrize("kind", ["llava-onevision", "minicpm-v"])

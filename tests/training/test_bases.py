@@ -59,6 +59,12 @@ def test_a_preset_that_comes_with_weights_starts_from_them(
         tmp_path / "tiny" / "model.safetensors"
     ).read_bytes()
     assert suited(LOCALIZATION, run) == MINI
+    assert suited(LOCALIZATION, str(tmp_path / "tiny")) == MINI  # the same, given as a folder
+
+
+def test_a_folder_of_another_step_is_no_base(photos: Path) -> None:
+    with pytest.raises(UsageError, match="is no run or model but the folder of a dataset"):
+        suited(LOCALIZATION, str(photos))
 
 
 @pytest.mark.parametrize("base", ["tinny", "random:tinny"])

@@ -14,12 +14,13 @@ def ask(
     photo: Annotated[Path, typer.Argument(help="A street photo (JPEG, PNG or WebP).")],
     question: Annotated[str, typer.Argument(help="What to ask of it.")],
     run: Run,
+    max_new_tokens: Annotated[int, typer.Option(help="Where an answer is cut, in tokens.")] = 160,
     as_json: AsJson = False,
 ) -> None:
     """Ask a trained model anything about a photo."""
     from addressvlm.inference.localizer import Localizer
 
-    answer = Localizer.load(run).ask(photo, question)
+    answer = Localizer.load(run).ask(photo, question, max_new_tokens=max_new_tokens)
     print(json.dumps({"question": question, "answer": answer}, ensure_ascii=False) if as_json else answer)
 
 
@@ -125,18 +126,22 @@ def evaluate(
             raise UsageError("give a data set and --run RUN, or --predictions FILE")
         from addressvlm.evaluation.evaluate import evaluate as evaluate_run
         from addressvlm.folders import fingerprint
+        from addressvlm.inference.calibrating import warn_of_other_data
         from addressvlm.inference.constrained import constrained_answers
         from addressvlm.inference.localizer import Localizer
 
         localizer = Localizer.load(run)
+        warn_of_other_data(run, dataset)
         target = out or run / f"evaluation-{split}"
         metrics = evaluate_run(
             dataset,
             lambda requests: localizer.answer(requests, engine=engine, batch_size=batch_size),
             target,
-            constrained=lambda requests: constrained_answers(localizer, requests),
+            constrained=(
+                (lambda requests: constrained_answers(localizer, requests)) if localizer.reads_trees else None
+            ),
             split=split,
             name=run.name,
-            config={"run": fingerprint(run), "engine": engine, "constrained": True},
+            config={"run": fingerprint(run), "engine": engine, "constrained": localizer.reads_trees},
         )
     print(json.dumps(metrics, indent=2, ensure_ascii=False) if as_json else metrics_text(metrics))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from addressvlm.cli.options import AsJson, Out, Workers
+from addressvlm.cli.options import AsJson, Out, Workers, told
 
 app = typer.Typer(help="Speed, side by side with what others would use.", no_args_is_help=True)
 
@@ -150,5 +150,8 @@ def train(
         torch.set_num_threads(threads)
     result = bench_training(plan, chosen=lanes.split(",") if lanes else None)
     if results is not None:
-        publish_bench_training(result, results, "addressvlm bench train" + " --full" * full)
+        command = told(
+            "bench train", full=full, quick=quick, batch=batch, threads=threads, lanes=lanes, results=results
+        )
+        publish_bench_training(result, results, command)
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else bench_training_table(result))

@@ -41,6 +41,18 @@ Run = Annotated[Path, typer.Option(help="A run folder made by `train`.")]
 Dataset = Annotated[Path, typer.Argument(help="A data set folder made by `dataset build`.")]
 
 
+def told(command: str, **options: object) -> str:
+    """The command line with the options that were given, for a result to say; of a path its name alone."""
+    words = [f"addressvlm {command}"]
+    for name, value in options.items():
+        flag = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(flag)
+        elif value is not None and value is not False:
+            words.append(f"{flag} {value.name if isinstance(value, Path) else value}")
+    return " ".join(words)
+
+
 def print_result(value: dict[str, Any], as_json: bool) -> None:
     """Print a summary a key a line, digests left out; or all of it as JSON."""
     if as_json:

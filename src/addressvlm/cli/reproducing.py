@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from addressvlm.cli.options import AsJson, Out, Workers
+from addressvlm.cli.options import AsJson, Out, Workers, told
 
 app = typer.Typer(help="Measurements of the paper, and the ones it lacks.", no_args_is_help=True)
 
@@ -40,9 +40,8 @@ def controls(
         plan = dataclasses.replace(plan, seeds=seeds)
     result = run_controls(out, workers=workers, plan=plan)
     if results is not None:
-        given = {"cities": cities, "seeds": seeds, "results": results}
-        options = [f"--{name} {value}" for name, value in given.items() if value is not None]
-        publish_controls(result, results, " ".join(["addressvlm reproduce controls", *options]))
+        command = told("reproduce controls", cities=cities, seeds=seeds, results=results)
+        publish_controls(result, results, command)
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else controls_table(result))
 
 
@@ -75,7 +74,8 @@ def beliefs(
     photos = sorted(real_photos.rglob("*.jp*g")) if real_photos is not None else []
     result = run_beliefs(out, real_photos=photos, workers=workers, plan=plan)
     if results is not None:
-        publish_beliefs(result, results, f"addressvlm reproduce beliefs --results {results}")
+        command = told("reproduce beliefs", cities=cities, real_photos=real_photos, results=results)
+        publish_beliefs(result, results, command)
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else beliefs_table(result))
 
 
@@ -98,7 +98,6 @@ def cities(
     names = only.split(",") if only is not None else None
     result = run_real_cities(data, out, names=names, workers=workers)
     if results is not None:
-        publish_real_cities(
-            result, results, f"addressvlm reproduce cities --data {data.name} --results {results}"
-        )
+        command = told("reproduce cities", data=data, only=only, results=results)
+        publish_real_cities(result, results, command)
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else real_cities_table(result))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from addressvlm.cli.fields import options_of
-from addressvlm.cli.options import AsJson, Dataset, Out, Workers, print_result
+from addressvlm.cli.options import AsJson, Dataset, Out, Workers, print_result, told
 from addressvlm.dataset.options import SceneOptions
 from addressvlm.training.stages import EVERYTHING, FURTHER, READING, SEEING, SPEAKING, SPELLING, Stage
 
@@ -83,13 +83,31 @@ def pretrain(
         everything=dataclasses.replace(EVERYTHING, num_train_epochs=everything_epochs),
         further=dataclasses.replace(FURTHER, num_train_epochs=further_epochs),
     )
+    if ship is not None:
+        from addressvlm.experiments.shipping import require_room
+
+        require_room(ship)  # before hours of training
     summary = run_pretraining(out, seed=seed, workers=workers, plan=plan)
     if ship is not None:
         from addressvlm.experiments.shipping import ship as ship_base
 
-        further = f" --start {start} --first-city {first_city}" if start else ""
-        command = f"addressvlm train pretrain --preset {preset} --seed {seed}{further}"
-        ship_base(out, ship, command)
+        changed = {
+            "start": start,
+            "cities": cities if cities != SceneOptions.cities else None,
+            "first_city": first_city if first_city != SceneOptions.first_seed else None,
+            **{
+                f"{name}_epochs": epochs if epochs != usual.num_train_epochs else None
+                for name, epochs, usual in (
+                    ("reading", reading_epochs, READING),
+                    ("spelling", spelling_epochs, SPELLING),
+                    ("seeing", seeing_epochs, SEEING),
+                    ("speaking", speaking_epochs, SPEAKING),
+                    ("everything", everything_epochs, EVERYTHING),
+                    ("further", further_epochs, FURTHER),
+                )
+            },
+        }
+        ship_base(out, ship, told("train pretrain", preset=preset, seed=seed, **changed))
     print_result(summary, as_json)
 
 

@@ -5,7 +5,7 @@ Whatever can answer can be evaluated: it comes in as a function from questions t
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import pairwise, repeat
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ PREDICTIONS = "predictions.jsonl"
 METRICS = "metrics.json"
 REPORT = "report.html"
 
-# Questions between two writes. In low precision the answers of one chunk may depend on one another.
+# Questions between two writes, or more to the end of a photo: answers may depend on others of the same photo
+# (`joint`), and in low precision on all of a chunk.
 CHUNK = 512
 
 _ASKED = FIELDS[:-1]
@@ -109,9 +110,11 @@ def _ask(
     answer: Answer, constrained: Constrained | None, questions: pd.DataFrame, dataset: Path, path: Path
 ) -> pd.DataFrame:
     """The questions with their answers; those that `path` has already are not asked for again."""
-    done = resume_predictions(path, CHUNK, len(questions))
+    ends = chunk_ends(questions["photo"].tolist(), CHUNK)
+    done = resume_predictions(path, ends)
     _require_same_questions(done, questions, path)
-    new = _answered(answer, constrained, questions.iloc[len(done) :], dataset, path)
+    chunks = [questions.iloc[begin:end] for begin, end in pairwise([0, *ends]) if begin >= len(done)]
+    new = _answered(answer, constrained, chunks, dataset, path)
     answers = [
         *zip(done["answer"], done[CONSTRAINED], strict=True),
         *track(new, "questions", len(questions) - len(done)),
@@ -120,11 +123,25 @@ def _ask(
     return questions.assign(answer=list(next(columns)), **{CONSTRAINED: list(next(columns))})
 
 
+def chunk_ends(photos: Sequence[str], size: int) -> list[int]:
+    """Behind which questions (of these photos) chunks end: of `size` or a few more, never within a photo."""
+    ends, begin = [], 0
+    for place in range(1, len(photos) + 1):
+        if place == len(photos) or (place - begin >= size and photos[place] != photos[place - 1]):
+            ends.append(place)
+            begin = place
+    return ends
+
+
 def _answered(
-    answer: Answer, constrained: Constrained | None, questions: pd.DataFrame, dataset: Path, path: Path
+    answer: Answer,
+    constrained: Constrained | None,
+    chunks: Iterable[pd.DataFrame],
+    dataset: Path,
+    path: Path,
 ) -> Iterator[tuple[str, Mapping[str, str]]]:
-    for begin in range(0, len(questions), CHUNK):
-        rows = questions.iloc[begin : begin + CHUNK].to_dict("records")
+    for chunk in chunks:
+        rows = chunk.to_dict("records")
         requests = [
             Request(
                 tuple(dataset / image for image in row["images"]),

@@ -68,16 +68,17 @@ def append_predictions(
         raise AddressVLMError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def resume_predictions(path: Path, chunk: int, total: int) -> pd.DataFrame:
+def resume_predictions(path: Path, ends: Sequence[int]) -> pd.DataFrame:
     """What a killed run left in `path`, cut back to whole chunks; an absent file is an empty table.
 
-    `chunk` questions of `total` are answered together. A chunk that was written in part is answered again as
-    a whole, so that batches, and with them the bits of low-precision answers, are always the same.
+    `ends` are the numbers of questions behind which chunks end, that are answered together. A chunk that was
+    written in part is answered again as a whole, so that batches, and with them the bits of low-precision
+    answers, are always the same.
     """
     if not path.exists():
         return _table([])
     complete = path.read_bytes().split(b"\n")[:-1]
-    keep = total if len(complete) == total else len(complete) // chunk * chunk
+    keep = max((end for end in ends if end <= len(complete)), default=0)
     os.truncate(path, sum(len(line) + 1 for line in complete[:keep]))
     return read_predictions(path) if keep else _table([])
 

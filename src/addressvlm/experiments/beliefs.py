@@ -31,6 +31,7 @@ from addressvlm.evaluation.reliability import (
     separation,
 )
 from addressvlm.experiments.demo import DemoPlan
+from addressvlm.experiments.results import MEASURED, measured
 from addressvlm.folders import fingerprint, open_step
 from addressvlm.geo.places import Address, LatLon, Projection
 from addressvlm.inference.beliefs import none_of_these
@@ -50,6 +51,7 @@ _REPLICATES = 2000
 _INDEPENDENCES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _FIXES_M = (100.0, 300.0)
 _COVERAGES = (0.8, 0.9, 0.95)
+_IMPOSSIBLE = -50.0  # no single truth decides everything
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def run_beliefs(
             city: _measured(home, {name: seen for name, seen in strangers.items() if name != city}, plan)
             for city, home in homes.items()
         }
-        return step.finish({"plan": asdict(plan), "cities": cities, **environment()})
+        return step.finish({"plan": asdict(plan), "cities": cities, **environment(), MEASURED: measured()})
 
 
 def _trained(city: str, home: Path, plan: BeliefsPlan, workers: int | None) -> Path:
@@ -119,9 +121,14 @@ def _measured(home: Path, strangers: Mapping[str, Photos], plan: BeliefsPlan) ->
     )
     val, test = (_believed(localizer, home, split) for split in ("val", "test"))
     addresses = [Address(*row) for row in zip(val.photos["district"], val.photos["street"], strict=True)]
-    calibration = calibrate(localizer.names, val.pairs, addresses, fingerprint(home / "dataset"))
+    places = val.photos["location"].tolist()
+    calibration = calibrate(localizer.names, val.pairs, addresses, places, fingerprint(home / "dataset"))
+    # As `locate` puts them together: calibrated first. Which address is likeliest does not depend on how
+    # independent the photos are; how likely it is does.
+    sure = replace(val, pairs=calibration.apply(val.pairs))
     independence = max(
-        _INDEPENDENCES, key=lambda weight: _fused(val, max(plan.together), weight, plan.seed)[0].mean()
+        _INDEPENDENCES,
+        key=lambda weight: _log_likelihood(_fused(sure, max(plan.together), weight, plan.seed)[1]),
     )
     return {
         "photos": len(test.photos),
@@ -174,17 +181,17 @@ def _accuracies(
     plan: BeliefsPlan,
 ) -> dict[str, Any]:
     """Street, district and pair right, in percent with intervals by location, for each kind of evidence."""
+    sure = replace(test, pairs=calibration.apply(test.pairs))
     found = {"one photo": _marks(localizer.names, normalised(test.pairs), test)}
     for number in (*plan.together, None):
-        right, queries = _fused(test, number, independence, plan.seed)
+        right, queries = _fused(sure, number, independence, plan.seed)
         name = "all photos of a place" if number is None else f"{number} photos of a place"
         found[name] = _marks(localizer.names, queries.pairs, queries)
         assert len(right) == len(queries.pairs)
-    sharp = calibration.apply(test.pairs)
     for within_m in _FIXES_M:
         prior = _priors(localizer, home, test, within_m, plan.seed)
         found[f"one photo, position within {within_m:g} m"] = _marks(
-            localizer.names, normalised(sharp + prior), test
+            localizer.names, normalised(sure.pairs + prior), test
         )
         found[f"position within {within_m:g} m alone"] = _marks(localizer.names, prior, test)
     return found
@@ -230,6 +237,12 @@ def _fused(photos: _City, number: int | None, independence: float, seed: int) ->
             first.append(chosen[0])
     fused = _City(photos.photos.loc[first], np.stack(pairs), photos.truth[first])
     return (fused.pairs.argmax(axis=1) == fused.truth).astype(float), fused
+
+
+def _log_likelihood(queries: _City) -> float:
+    """Of the true pairs, on average; queries at an address without a pair are left out."""
+    known = np.flatnonzero(queries.truth >= 0)
+    return float(np.maximum(queries.pairs[known, queries.truth[known]], _IMPOSSIBLE).mean())
 
 
 def _priors(localizer: Localizer, home: Path, test: _City, within_m: float, seed: int) -> Floats:

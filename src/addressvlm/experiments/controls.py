@@ -29,12 +29,12 @@ from addressvlm.evaluation.evaluate import PREDICTIONS, evaluate
 from addressvlm.evaluation.metrics import Figures, bootstrap_intervals, cells_of, correctness, figures_of
 from addressvlm.evaluation.predictions import read_predictions
 from addressvlm.experiments.classifier import classify
-from addressvlm.experiments.results import made
+from addressvlm.experiments.results import MEASURED, made, measured
 from addressvlm.experiments.swapping import swap_photos
 from addressvlm.folders import fingerprint, open_step, read_json, write_json
 from addressvlm.inference.localizer import Localizer
 from addressvlm.model.presets import PRESETS
-from addressvlm.training.bases import load_base
+from addressvlm.training.bases import identify, load_base
 from addressvlm.training.stages import ALIGNMENT, LOCALIZATION, Stage, for_mini
 from addressvlm.training.train import train
 from addressvlm.work import Workers, in_processes, say
@@ -101,7 +101,8 @@ def run_controls(
     aligned models answer when photos are swapped (`swap_photos`).
     """
     plan = plan or ControlsPlan()
-    with open_step(out, "controls", asdict(plan)) as step:
+    weights = identify(plan.base, 0)
+    with open_step(out, "controls", {**asdict(plan), "weights": weights}) as step:
         if step.summary is not None:
             return step.summary
         for city in plan.cities:
@@ -124,7 +125,14 @@ def run_controls(
             _swap_photos(_folder(out, city), plan)
         cities = {city: _figures_of_city(_folder(out, city), answered[city]) for city in plan.cities}
         return step.finish(
-            {"plan": asdict(plan), "arms": list(ARMS), "cities": cities, "environment": environment()}
+            {
+                "plan": asdict(plan),
+                "weights": weights,
+                "arms": list(ARMS),
+                "cities": cities,
+                "environment": environment(),
+                MEASURED: measured(),
+            }
         )
 
 
@@ -256,18 +264,20 @@ def _interval(values: Floats, table: pd.DataFrame) -> dict[str, list[float] | No
 def publish_controls(result: Mapping[str, Any], folder: Path, command: str) -> dict[str, Any]:
     """Write the result as `controls.json`, with its table and its plot beside it; returns what is written.
 
-    Cities take hours. So those that the file has already stay in it, if they were measured by the same plan;
-    every city says when and how it was made.
+    Cities take hours. So those that the file has already stay in it, if they were measured by the same plan
+    on the same base; every city says when and how it was made.
     """
     path = folder / "controls.json"
     folder.mkdir(parents=True, exist_ok=True)
     # As JSON has it, which knows no tuples.
     plan = json.loads(json.dumps({key: value for key, value in result["plan"].items() if key != "cities"}))
     earlier = read_json(path) if path.exists() else {}
-    cities = earlier["cities"] if earlier.get("plan") == plan else {}
-    how = {"made": made(result["environment"], command), "environment": result["environment"]}
+    alike = earlier.get("plan") == plan and earlier.get("weights") == result["weights"]
+    cities = earlier["cities"] if alike else {}
+    about = {**result["environment"], MEASURED: result[MEASURED]}
+    how = {"made": made(about, command), "environment": result["environment"]}
     cities |= {city: {**how, **found} for city, found in result["cities"].items()}
-    published = {"plan": plan, "arms": list(result["arms"]), "cities": cities}
+    published = {"plan": plan, "weights": result["weights"], "arms": list(result["arms"]), "cities": cities}
     write_json(path, published)
     (folder / "controls.md").write_text(controls_table(published), "utf-8")
     draw_controls(published, folder / "controls.png")

@@ -17,6 +17,7 @@ from addressvlm.dataset.options import DatasetOptions
 from addressvlm.environment import environment
 from addressvlm.evaluation.evaluate import evaluate
 from addressvlm.evaluation.predictions import read_predictions
+from addressvlm.experiments.results import MEASURED, measured
 from addressvlm.experiments.timing import SECONDS, timed
 from addressvlm.folders import fingerprint, open_step, read_json
 from addressvlm.inference.calibrating import calibrate_run
@@ -85,5 +86,6 @@ def run_demo(
                 "located": {"photo": photo, "answer": located["in_words"], "top": located["streets"][:3]},
                 "seconds": read_json(out / SECONDS),
                 **environment(),
+                MEASURED: measured(),
             }
         )

@@ -4,12 +4,14 @@ import datetime
 import platform
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from addressvlm.evaluation.metrics import METRICS
 from addressvlm.folders import read_json, write_json
 
+MEASURED = "measured"
 LINES = {
     "metrics": "mini model, both stages",
     "classifier": "small CNN",
@@ -31,20 +33,31 @@ took
 """
 
 
-def publish(summary: dict[str, Any], path: Path, command: str) -> None:
+def publish(summary: Mapping[str, Any], path: Path, command: str) -> None:
     """Write a result with when, from which commit, on which machine and by which command it was made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"made": made(summary, command), **summary})
+    rest = {key: value for key, value in summary.items() if key != MEASURED}
+    write_json(path, {"made": made(summary, command), **rest})
 
 
-def made(summary: dict[str, Any], command: str) -> dict[str, str]:
-    """When, from which commit, on which machine and by which command a result is made."""
+def made(summary: Mapping[str, Any], command: str) -> dict[str, str]:
+    """When, from which commit, on which machine and by which command a result is made.
+
+    A result that was measured earlier, and published now, says so itself (`measured`).
+    """
+    return {
+        **summary.get(MEASURED, measured()),
+        "machine": f"{_processor()}, {summary.get('cores', '?')} cores",
+        "command": command,
+    }
+
+
+def measured() -> dict[str, str]:
+    """Today's date and the commit of the code, for the summary of a measurement, as `MEASURED`."""
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": _git("rev-parse", "--short", "HEAD")
         + ("+changes" if _git("status", "--porcelain") else ""),
-        "machine": f"{_processor()}, {summary.get('cores', '?')} cores",
-        "command": command,
     }
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
 
-from addressvlm.errors import AddressVLMError
+from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.experiments.pretraining import BASE, BEFORE, CARD, CURVES, ONE_MORE, RUNS
 from addressvlm.experiments.results import made
 from addressvlm.folders import SUMMARY, read_json, require_complete, write_json
@@ -69,17 +69,19 @@ _TOLD = {
 def ship(pretraining: Path, folder: Path, command: str) -> Path:
     """Write the base of a complete pre-training into `folder`, with its card.
 
-    Returns the folder. Raises AddressVLMError where the weights are larger than a package should carry.
+    Returns the folder. Raises UsageError for a folder that holds other things (`require_room`), and
+    AddressVLMError where the weights are larger than a package should carry.
     """
+    require_room(folder)
     summary = require_complete(pretraining)
     origin = made(summary, command)  # before the folder itself is a change of the code
-    backbone = load_backbone(pretraining / BASE, dtype=torch.bfloat16)
-    save_backbone(backbone, folder)
-    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    size = sum(path.stat().st_size for path in (pretraining / BASE).glob("*.safetensors"))
     if size > MOST_BYTES:
         raise AddressVLMError(
             f"the weights have {size / 1e6:.1f} MB; a package carries {MOST_BYTES / 1e6:.0f}"
         )
+    backbone = load_backbone(pretraining / BASE, dtype=torch.bfloat16)
+    save_backbone(backbone, folder)
     parameters = sum(weight.numel() for weight in backbone.model.parameters())
     draw_curves(pretraining, folder / CURVES)
     card = _card(pretraining, summary, parameters, size, origin)
@@ -88,6 +90,14 @@ def ship(pretraining: Path, folder: Path, command: str) -> Path:
         shutil.copytree(pretraining / BEFORE, folder / BEFORE)
     write_json(folder / MANIFEST, {"files": digests(folder)})
     return folder
+
+
+def require_room(folder: Path) -> None:
+    """Refuse a folder to ship into that holds anything but an earlier base, which would be replaced."""
+    if folder.exists() and not (
+        folder.is_dir() and ((folder / MANIFEST).is_file() or not any(folder.iterdir()))
+    ):
+        raise UsageError(f"{folder} holds other things than a base; choose a new folder to ship into")
 
 
 def draw_curves(pretraining: Path, path: Path) -> None:

@@ -4,6 +4,7 @@ Everything here is fitted on validation photos alone, and takes it that an addre
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ CALIBRATION = "calibration.json"
 
 _COLDEST, _HOTTEST = 0.05, 20.0
 _SEARCHES = 60
+_ROUNDING = 1e-9  # of sums of weights
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,12 @@ class Calibration:
     """What was fitted to the validation photos of a data set (its fingerprint).
 
     `temperature` divides the log-probabilities of pairs (1: they were right as they are). `truths` are, by
-    level, the probabilities of the true names after that, in ascending order, one a validation photo; sets of
-    names are made from them.
+    level, the probabilities of the true names after that, in ascending order, one a validation photo, each
+    with its weight: photos of one place together weigh 1. Sets of names are made from them.
     """
 
     temperature: float
-    truths: Mapping[str, Sequence[float]]
+    truths: Mapping[str, Sequence[tuple[float, float]]]
     dataset: str
 
     def apply(self, log_p: Floats) -> Floats:
@@ -45,8 +47,8 @@ class Calibration:
     def names_to_cover(self, log_p: Floats, level: Level, coverage: float) -> npt.NDArray[np.intp]:
         """The names (numbers, most probable first) of a set that holds the true one with this probability.
 
-        `log_p` (names,) is calibrated. Split conformal prediction: the promise is about all photos of the
-        kind that the calibration saw, not about this one. The set holds at least one name.
+        `log_p` (names,) is calibrated. Split conformal prediction: the promise is about photos of new places
+        of the kind that the calibration saw, all in all, not about this one. The set holds at least one name.
         """
         least = self.threshold(level, coverage)
         order = np.argsort(-log_p, kind="stable")
@@ -56,10 +58,12 @@ class Calibration:
         """How probable a name must be to belong to a set with this coverage."""
         if not 0 < coverage < 1:
             raise UsageError(f"coverage is {coverage}, but it must be between 0 and 1")
-        truths = self.truths[level]
-        # Of n photos and a new one, all in one draw, the new one is as likely at any rank as at any other.
-        rank = math.floor((len(truths) + 1) * (1 - coverage))
-        return truths[rank - 1] if rank >= 1 else 0.0
+        probabilities, weights = np.array(self.truths[level]).T
+        # Of n places and a new one, all in one draw, the new one is as likely at any rank as at any other;
+        # photos of one place resemble each other, so not they but their places are counted.
+        allowed = (weights.sum() + 1) * (1 - coverage)
+        below = np.flatnonzero(weights.cumsum() <= allowed * (1 + _ROUNDING))
+        return float(probabilities[below[-1]]) if len(below) else 0.0
 
     def save(self, run: Path) -> None:
         """Write the calibration beside the model of a run."""
@@ -71,11 +75,16 @@ class Calibration:
         if not (run / CALIBRATION).is_file():
             return None
         stored = read_json(run / CALIBRATION)
-        return Calibration(stored["temperature"], stored["truths"], stored["dataset"])
+        truths = stored["truths"]
+        if not all(isinstance(one, list) for level in truths.values() for one in level):
+            raise AddressVLMError(f"{run / CALIBRATION} is of an earlier version; calibrate {run} again")
+        return Calibration(stored["temperature"], truths, stored["dataset"])
 
 
-def calibrate(gazetteer: Gazetteer, pairs: Floats, addresses: Sequence[Address], dataset: str) -> Calibration:
-    """Fit a calibration to beliefs (photos, pairs) of photos whose addresses are known.
+def calibrate(
+    gazetteer: Gazetteer, pairs: Floats, addresses: Sequence[Address], places: Sequence[str], dataset: str
+) -> Calibration:
+    """Fit a calibration to beliefs (photos, pairs) of photos whose addresses and places are known.
 
     Photos at an address that is no pair of the gazetteer are left out.
     """
@@ -94,8 +103,10 @@ def calibrate(gazetteer: Gazetteer, pairs: Floats, addresses: Sequence[Address],
         "district": (of_districts(gazetteer, both), true[:, 1]),
         "street": (of_streets(gazetteer, both), true[:, 2]),
     }
+    views = Counter(places[number] for number in known)
+    weights = [1 / views[places[number]] for number in known]
     truths = {
-        level: sorted(np.exp(log_p[np.arange(len(known)), right]).tolist())
+        level: sorted(zip(np.exp(log_p[np.arange(len(known)), right]).tolist(), weights, strict=True))
         for level, (log_p, right) in told.items()
     }
     return Calibration(temperature, truths, dataset)

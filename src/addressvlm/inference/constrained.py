@@ -45,8 +45,10 @@ class Posed(Asked, Protocol):
 def constrained_answers(localizer: Localizer, requests: Sequence[Posed]) -> Iterator[dict[str, str]]:
     """The answers `closed` and `joint` to all requests, in their order, those of a photo in one pass.
 
-    A photo without joint question has no belief to agree with: its joint answers are closed.
+    A photo without joint question has no belief to agree with: its joint answers are closed. Raises
+    `AddressVLMError` for a model that cannot read trees.
     """
+    localizer.require_trees()
     choices = _Choices(localizer)
     posed = iter(requests)
     seen = [

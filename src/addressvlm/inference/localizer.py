@@ -35,6 +35,7 @@ ENGINES = ("tree", "generate")
 _WINDOW_BATCHES = 8
 _PROMPTS_AT_ONCE = 64
 ROOM_FOR_A_NAME = 64
+_SHORT_ANSWER = 24
 
 
 class Localizer:
@@ -73,7 +74,7 @@ class Localizer:
             )
         return gpd.read_parquet(self.run / GAZETTEER)
 
-    def ask(self, image: Picture, question: str, *, max_new_tokens: int = 24) -> str:
+    def ask(self, image: Picture, question: str, *, max_new_tokens: int | None = None) -> str:
         """The most probable answer, word by word, to one question about one picture."""
         return next(self.answer([Request((image,), question)], max_new_tokens=max_new_tokens))
 
@@ -83,16 +84,18 @@ class Localizer:
         *,
         engine: str = "tree",
         batch_size: int | None = None,
-        max_new_tokens: int = 24,
+        max_new_tokens: int | None = None,
     ) -> Iterator[str]:
         """The greedy answers to all requests, in their order.
 
         `engine` is `tree`, where pictures that consecutive requests share are read once and every question is
         a branch behind them, or `generate`, the plain one of Transformers; in float32 their answers are the
         same. A model that cannot read trees (in MiniCPM-V's, a state goes from token to token) always
-        generates. `batch_size` questions are read at a time (default: what suits the device). Raises
+        generates. `batch_size` questions are read at a time (default: what suits the device), answers end
+        after `max_new_tokens` (default: `room`). Raises
         `UsageError` for an empty or too long question, `AddressVLMError` for a picture that cannot be opened.
         """
+        max_new_tokens = self.room if max_new_tokens is None else max_new_tokens
         if (batch_size is not None and batch_size < 1) or max_new_tokens < 1:
             raise UsageError(
                 f"batch_size {batch_size} and max_new_tokens {max_new_tokens} must be at least 1"
@@ -164,11 +167,7 @@ class Localizer:
         photos are read at a time.
         """
         require_temperature(temperature)
-        if not self.reads_trees:
-            raise AddressVLMError(
-                f"{self.backbone.name} cannot read many names at once, so there are no exact probabilities "
-                "of them; draw samples instead"
-            )
+        self.require_trees()
         asked = questions or [{"both": plain_questions(self.levels)["both"]}] * len(photos)
         levels = list(asked[0]) if asked else []
         tries = [self.tries[level] for level in levels]
@@ -181,6 +180,27 @@ class Localizer:
         for batch in batched_by(read, most, lambda seen: 1 if batch_size else seen.tokens + looked_at):
             for scores in score_names(self.backbone, batch, [tries] * len(batch), temperature=temperature):
                 yield dict(zip(levels, scores, strict=True))
+
+    def require_trees(self) -> None:
+        """Raise `AddressVLMError` for a model that cannot read many names at once."""
+        if not self.reads_trees:
+            raise AddressVLMError(
+                f"{self.backbone.name} cannot read many names at once, so there are no exact probabilities "
+                "of them; ask it (`ask`, `evaluate`), or draw samples (`Localizer.sample`)"
+            )
+
+    @cached_property
+    def room(self) -> int:
+        """How many tokens an answer may take: as many as the longest name of the gazetteer with its end."""
+        if self.run is None or not (self.run / GAZETTEER).is_file():
+            return _SHORT_ANSWER
+        names = self.names
+        texts = [
+            *names.pair_names,
+            *(text for level in names.spellings.values() for some in level for text in some),
+        ]
+        longest = max(map(len, self.backbone.tokenizer(texts, add_special_tokens=False)["input_ids"]))
+        return max(_SHORT_ANSWER, longest + 1)
 
     @cached_property
     def names(self) -> Gazetteer:
@@ -210,13 +230,14 @@ class Localizer:
         top_p: float = 1.0,
         top_k: int = 0,
         batch_size: int = 64,
-        max_new_tokens: int = 24,
+        max_new_tokens: int | None = None,
     ) -> list[str]:
         """Answers drawn at random (Fig. 5), the same ones for the same seed and `batch_size`.
 
         `top_p` 1 and `top_k` 0 draw from all tokens; `batch_size` samples are drawn at a time.
         """
         _require_sampling(samples, temperature, top_p, top_k, batch_size)
+        max_new_tokens = self.room if max_new_tokens is None else max_new_tokens
         (sight,) = sights([Request((image,), question)], self.backbone, max_new_tokens)
         answers: list[str] = []
         with torch.random.fork_rng(devices=self._cuda_devices()):

@@ -42,14 +42,16 @@ def locate(
 ) -> dict[str, Any]:
     """The address of a place that `photos` show, one or several.
 
-    Gives `answer` (street and district; the district alone, or `unknown`, where the model is less sure than
-    `min_confidence`), `streets` and `districts` with their probabilities, likeliest first, and
-    `none_of_these`, the probability of an answer that is no address of the city. `near` is a rough position
+    Gives `answer` (the likeliest street, and its likeliest district; the likeliest district alone, or
+    `unknown`, where the model is less sure than `min_confidence`), `confidence` (of that street, or of that
+    district), `streets` and `districts` with their probabilities, likeliest first, and `none_of_these`, the
+    probability of an answer that is no address of the city. `near` is a rough position
     that is right within `within_m` in 95 of 100 cases. With `coverage`, a set of streets that holds the true
     one that often. With `samples`, the paper's Fig. 5 of a single photo: that many answers drawn at a
     temperature, beside what the exact distribution predicts. With `out`, map and page in that folder.
 
-    Probabilities are calibrated if the run is (`calibrated`); a set needs that.
+    Probabilities are calibrated (`calibrated`) if the run is, of a photo alone: what several photos, or a
+    position, weigh beside it is not part of that. A set needs it.
     """
     _require_sensible(photos, min_confidence, top, samples)
     names = localizer.names
@@ -67,7 +69,7 @@ def locate(
     foreign = float(none_of_these(raw).mean())
     result: dict[str, Any] = {
         **_decision(localizer, pairs, streets, districts, foreign, min_confidence),
-        "calibrated": calibration is not None,
+        "calibrated": calibration is not None and len(photos) == 1 and near is None,
         "none_of_these": foreign,
         "streets": _ranked(names.streets, streets, top),
         "districts": _ranked(names.districts, districts, top),
@@ -102,15 +104,17 @@ def _decision(
 ) -> dict[str, Any]:
     """What is answered at which granularity, how sure, and the same in words."""
     names = localizer.names
-    district, street = names.pairs[int(pairs.argmax())]
-    likeliest = int(districts.argmax())
+    street, district = int(streets.argmax()), int(districts.argmax())
+    # The likeliest pair may lie on another street, where one street runs through several districts.
+    along = [number for number, (_, owner) in enumerate(names.pairs) if owner == street]
+    within = names.districts[names.pairs[max(along, key=lambda number: pairs[number])][0]]
     told = [
-        ("street", names.pair_names[int(pairs.argmax())], float(streets[street])),
-        ("district", names.districts[likeliest], float(districts[likeliest])),
+        ("street", names.streets[street], f", {within}", float(streets[street])),
+        ("district", names.districts[district], "", float(districts[district])),
     ]
-    for granularity, answer, confidence in told:
+    for granularity, surest, behind, confidence in told:
         if confidence >= min_confidence and foreign <= _FOREIGN:
-            words = f"{answer} ({100 * confidence:.0f} %)"
+            answer, words = surest + behind, f"{surest} ({100 * confidence:.0f} %){behind}"
             return {
                 "answer": answer,
                 "granularity": granularity,

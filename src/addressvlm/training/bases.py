@@ -79,9 +79,13 @@ def _name(base: str) -> str:
         return f"{RANDOM}{_random(base)}"
     if base in PRESETS:
         return base
-    if not (_is_run(folder) and (folder / SUMMARY).is_file()):
+    if not _is_run(folder):
+        config = folder / CONFIG
+        name = read_json(config).get("addressvlm_backbone") if config.is_file() else ""
+        return str(name) if name in PRESETS else ""
+    if not (folder / SUMMARY).is_file():
         return ""
-    name: str = read_json(folder / SUMMARY)["base"]
+    name = str(read_json(folder / SUMMARY)["base"])
     return name.removeprefix(RANDOM) if name.startswith(RANDOM) and not (folder / MODEL).is_dir() else name
 
 
@@ -219,7 +223,8 @@ def _random(base: str) -> str:
 
 
 def _is_run(folder: Path) -> bool:
-    if (folder / SUMMARY).is_file():
-        return True
-    config = folder / CONFIG
-    return config.is_file() and read_json(config).get("step") == "run"
+    config = folder / CONFIG  # of a step of ours, or of a model
+    step = read_json(config).get("step") if config.is_file() else None
+    if step not in (None, "run"):
+        raise UsageError(f"{folder} is no run or model but the folder of a {step}; give a folder within it")
+    return step == "run"
