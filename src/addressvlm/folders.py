@@ -60,6 +60,18 @@ def read_json(path: Path) -> Any:
         raise AddressVLMError(f"{path} cannot be read as JSON: {error}") from error
 
 
+def inside(folder: Path, file: str) -> Path:
+    """The path of `file` under `folder`; raises `AddressVLMError` where the text leads out of the folder.
+
+    For what a folder, which may come from anybody, says of itself.
+    """
+    if Path(file).is_absolute() or ".." in Path(file).parts or "\0" in file:
+        raise AddressVLMError(
+            f"{file!r} leads out of the folder that names it, which was not made so; make the folder again"
+        )
+    return folder / file
+
+
 def sha256(path: Path) -> str:
     """Hex digest of one file's bytes."""
     with path.open("rb") as file:

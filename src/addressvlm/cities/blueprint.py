@@ -68,7 +68,8 @@ def remake_imagery(
     # A folder that is only checked may be one that cannot be written.
     with own_folder(folder) if store else nullcontext():
         for file, digest in track(files.items(), "tiles", len(files)):
-            counts[_remade(folder / file, digest, _tile(file, about.satellite), store, accept_changes)] += 1
+            tile = _tile(file, about.satellite)
+            counts[_remade(_place(folder, file), digest, tile, store, accept_changes)] += 1
     remade = Remade(**{**counts, "tiles": len(files)})
     if remade.missing or (remade.different and not accept_changes):
         raise AddressVLMError(
@@ -115,6 +116,17 @@ def _tile(file: str, template: str) -> Tile:
     if template.format(z=zoom, x=x, y=y) != file:
         raise AddressVLMError(f"the blueprint lists {file!r}, which is no tile of {template}")
     return zoom, x, y
+
+
+def _place(folder: Path, file: str) -> Path:
+    """Where a tile lies; a link could lead it out of the folder."""
+    path = folder / file
+    if not path.parent.resolve().is_relative_to(folder.resolve()):
+        raise AddressVLMError(
+            f"{path.parent} is a link that leads out of {folder}; tiles are written into the folder alone: "
+            "remove the link"
+        )
+    return path
 
 
 def _remade(path: Path, digest: str, tile: Tile, store: TileStore | None, accept_changes: bool) -> str:
