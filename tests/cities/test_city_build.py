@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -37,6 +38,15 @@ def test_photos_get_addresses_and_names_of_ours(write_city: WriteCity, tmp_path:
     assert photos["street"].tolist() == ["First Street", "Second Street"]
     assert photos["district"].tolist() == ["West", "East"]
     assert (tmp_path / "out" / "taken.csv").read_text() == "photo,file\np000001,3.jpg\np000002,1.jpg\n"
+
+
+def test_a_file_name_that_is_no_utf8_is_rejected_and_told(town: Path, tmp_path: Path) -> None:
+    (town / "ride").mkdir()
+    save_with_gps(town / "ride" / "good.jpg", 45.001, 9.0)
+    save_with_gps(town / "ride" / os.fsdecode(b"caf\xe9.jpg"), 45.002, 9.0)
+    summary = build(write_toml(town, 'photos = "ride"'), tmp_path / "out")
+    assert (summary["photos"], summary["rejected"]) == (1, {"its file name is no UTF-8": 1})
+    assert rejected(tmp_path / "out") == {r"caf\udce9.jpg": "its file name is no UTF-8"}
 
 
 def test_equal_coordinates_are_one_location(write_city: WriteCity, tmp_path: Path) -> None:
