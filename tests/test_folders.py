@@ -70,6 +70,58 @@ def test_leftovers_of_killed_writes_are_removed(tmp_path: Path) -> None:
         assert not (tmp_path / ".photo.jpg.123.tmp").exists()
 
 
+def test_a_folder_with_other_things_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / ".game.1.tmp").write_text("another program at work")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / ".draft.2.tmp").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UsageError, match=r"\.game"), open_step(tmp_path, "city", {}):
+        pass
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_refused_config_leaves_no_new_file(tmp_path: Path) -> None:
+    with open_step(tmp_path, "city", {"seed": 1}):
+        (tmp_path / ".photo.jpg.123.tmp").write_text("half")
+    (tmp_path / ".lock").unlink(missing_ok=True)  # a copy without hidden files
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UsageError, match="seed"), open_step(tmp_path, "city", {"seed": 2}):
+        pass
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_step_killed_at_its_first_write_is_begun_again(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".config.json.123.tmp").write_text("{")
+    with open_step(tmp_path, "city", {}):
+        assert {path.name for path in tmp_path.iterdir()} == {".lock", "config.json"}
+
+
+def test_only_what_our_own_writes_left_is_removed(tmp_path: Path) -> None:
+    with open_step(tmp_path, "city", {}):
+        (tmp_path / ".x.tmp").mkdir()
+        (tmp_path / ".x.1.tmp").mkdir()
+        (tmp_path / ".editor.tmp").write_text("mine")
+        (tmp_path / "images").mkdir()
+        (tmp_path / "images" / ".p1.jpg.7.tmp").write_text("half")
+    with open_step(tmp_path, "city", {}):
+        pass
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.tmp")}
+    assert left == {".x.tmp", ".x.1.tmp", ".editor.tmp"}
+
+
+def test_a_step_within_a_step_stays_at_work(tmp_path: Path) -> None:
+    with open_step(tmp_path, "dataset", {}):
+        pass
+    with open_step(tmp_path / "shards" / "one", "shards", {}) as shards:
+        half = shards.folder / ".00000.npy.123.tmp"
+        half.write_text("half")
+        with open_step(tmp_path, "dataset", {}):
+            assert half.exists()
+    with open_step(tmp_path / "shards" / "one", "shards", {}):
+        assert not half.exists()
+
+
 def test_a_path_that_is_a_file_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(AddressVLMError, match="cannot write"), open_step(tmp_path / "out", "city", {}):

@@ -8,6 +8,7 @@ Neither file holds times or paths of this machine, so equal inputs give equal by
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from addressvlm.errors import AddressVLMError, UsageError
 CONFIG = "config.json"
 SUMMARY = "summary.json"
 LOCK = ".lock"
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9]+\.tmp")  # what `write_atomically` calls a file that is being written
 
 
 @contextmanager
@@ -58,6 +60,18 @@ def read_json(path: Path) -> Any:
         raise AddressVLMError(f"{path} does not exist") from None
     except (OSError, ValueError) as error:
         raise AddressVLMError(f"{path} cannot be read as JSON: {error}") from error
+
+
+def inside(folder: Path, file: str) -> Path:
+    """The path of `file` under `folder`; raises `AddressVLMError` where the text leads out of the folder.
+
+    For what a folder, which may come from anybody, says of itself.
+    """
+    if Path(file).is_absolute() or ".." in Path(file).parts or "\0" in file:
+        raise AddressVLMError(
+            f"{file!r} leads out of the folder that names it, which was not made so; make the folder again"
+        )
+    return folder / file
 
 
 def sha256(path: Path) -> str:
@@ -111,17 +125,14 @@ def open_step(folder: Path, step: str, config: Mapping[str, Any]) -> Iterator[St
     """Own `folder` for the step named `step` ("city", "dataset", "run") with this JSON-able `config`.
 
     Creates the folder, or continues one with an equal config. Refuses a folder that another process holds,
-    one that holds something else, and one made with another config (the fields that differ are named).
-    Leftovers of killed writes are removed.
+    one that holds something else, and one made with another config (the fields that differ are named); in
+    these two nothing is touched. Leftovers of killed writes are removed.
     """
     wanted: dict[str, Any] = json.loads(json.dumps({"step": step, **config}))
+    _require_fit(folder, wanted)
     with own_folder(folder):
-        if (folder / CONFIG).exists():
-            _require_same(folder, read_json(folder / CONFIG), wanted)
-        else:
-            strangers = [entry.name for entry in folder.iterdir() if entry.name != LOCK]
-            if strangers:
-                raise UsageError(f"{folder} holds other things ({strangers[0]!r}, …); choose an empty folder")
+        _require_fit(folder, wanted)  # another process may have come first
+        if not (folder / CONFIG).exists():
             write_json(folder / CONFIG, wanted)
         yield Step(folder, wanted)
 
@@ -130,7 +141,7 @@ def open_step(folder: Path, step: str, config: Mapping[str, Any]) -> Iterator[St
 def own_folder(folder: Path) -> Iterator[None]:
     """Be the only process that writes into `folder`, created if need be, until the block ends.
 
-    Leftovers of killed writes are removed.
+    The folder is new or one of ours: leftovers of killed writes are removed.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -143,11 +154,38 @@ def own_folder(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise AddressVLMError(f"cannot write to {folder}: {error.strerror or error}") from error
     try:
-        for leftover in folder.rglob(".*.tmp"):
-            leftover.unlink()
+        _remove_leftovers(folder)
         yield
     finally:
         lock.release()
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what killed writes left, but not in steps within the step: they may be at work."""
+    for here, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not Path(here, name, LOCK).exists()]
+        for name in files:
+            if _TEMPORARY.fullmatch(name):
+                Path(here, name).unlink(missing_ok=True)
+
+
+def _require_fit(folder: Path, wanted: Mapping[str, Any]) -> None:
+    """Raise `UsageError` unless `folder` is new, empty or made with this config."""
+    try:
+        entries = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    except OSError as error:
+        raise AddressVLMError(f"cannot read {folder}: {error.strerror or error}") from error
+    if CONFIG in entries:
+        _require_same(folder, read_json(folder / CONFIG), wanted)
+        return
+    strangers = sorted(name for name in entries if name != LOCK and not _is_first_write(name))
+    if strangers:
+        raise UsageError(f"{folder} holds other things ({strangers[0]!r}, …); choose an empty folder")
+
+
+def _is_first_write(name: str) -> bool:
+    temporary = _TEMPORARY.fullmatch(name)
+    return temporary is not None and temporary[1] == CONFIG
 
 
 def _require_same(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

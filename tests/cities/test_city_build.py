@@ -1,5 +1,7 @@
 import csv
 import json
+import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -37,6 +39,15 @@ def test_photos_get_addresses_and_names_of_ours(write_city: WriteCity, tmp_path:
     assert photos["street"].tolist() == ["First Street", "Second Street"]
     assert photos["district"].tolist() == ["West", "East"]
     assert (tmp_path / "out" / "taken.csv").read_text() == "photo,file\np000001,3.jpg\np000002,1.jpg\n"
+
+
+def test_a_file_name_that_is_no_utf8_is_rejected_and_told(town: Path, tmp_path: Path) -> None:
+    (town / "ride").mkdir()
+    save_with_gps(town / "ride" / "good.jpg", 45.001, 9.0)
+    save_with_gps(town / "ride" / os.fsdecode(b"caf\xe9.jpg"), 45.002, 9.0)
+    summary = build(write_toml(town, 'photos = "ride"'), tmp_path / "out")
+    assert (summary["photos"], summary["rejected"]) == (1, {"its file name is no UTF-8": 1})
+    assert rejected(tmp_path / "out") == {r"caf\udce9.jpg": "its file name is no UTF-8"}
 
 
 def test_equal_coordinates_are_one_location(write_city: WriteCity, tmp_path: Path) -> None:
@@ -186,6 +197,40 @@ def test_other_photos_under_the_same_names_are_another_config(
     picture(5, (90, 90)).save(town / "0.jpg")
     with pytest.raises(UsageError, match="photos_sha256"):
         build(toml, tmp_path / "out")
+
+
+def test_another_place_in_the_exif_is_another_config(town: Path, tmp_path: Path) -> None:
+    (town / "ride").mkdir()
+    photo, toml = town / "ride" / "1.jpg", write_toml(town, 'photos = "ride"')
+    save_with_gps(photo, 45.001, 9.0)
+    before = photo.stat()
+    build(toml, tmp_path / "out")
+    save_with_gps(photo, 45.002, 9.0)
+    os.utime(photo, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert photo.stat().st_size == before.st_size
+    with pytest.raises(UsageError, match="photos_sha256"):
+        build(toml, tmp_path / "out")
+
+
+def test_other_tiles_of_the_same_numbers_are_another_config(
+    town: Path, write_city: WriteCity, tmp_path: Path
+) -> None:
+    write_tiles(town, 17, 45.001)
+    toml = write_city([row(0, 45.001)], 'satellite = "tiles/{z}/{x}/{y}.png"')
+    build(toml, tmp_path / "out")
+    one, other = list((town / "tiles").rglob("*.png"))[:2]
+    other.write_bytes(one.read_bytes())
+    with pytest.raises(UsageError, match="tiles_sha256"):
+        build(toml, tmp_path / "out")
+
+
+def test_a_copy_of_all_that_a_city_is_built_from_goes_on_with_it(
+    town: Path, write_city: WriteCity, tmp_path: Path
+) -> None:
+    write_tiles(town, 17, 45.001)
+    summary = build(write_city([row(0, 45.001)], 'satellite = "tiles/{z}/{x}/{y}.png"'), tmp_path / "out")
+    shutil.copytree(town, tmp_path / "copy", copy_function=shutil.copyfile)  # with times of now
+    assert build(tmp_path / "copy" / "city.toml", tmp_path / "out") == summary
 
 
 def test_levels_and_rights_are_kept(write_city: WriteCity, tmp_path: Path) -> None:

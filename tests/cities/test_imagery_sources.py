@@ -226,6 +226,36 @@ def test_a_blueprint_cannot_name_other_files(town: Path, city: Path, name: str) 
         remake_imagery(city, str(town / "sat" / "{z}" / "{x}" / "{y}.png"))
 
 
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [
+        ("{z}/{x}/{y}/../../../../victim", "17/1/1/../../../../victim"),
+        ("tiles/{z}/{x}/{y}/../../../../../victim", "tiles/17/1/1/../../../../../victim"),
+        ("/tmp/{z}/{x}/{y}.png", "/tmp/17/1/1.png"),
+    ],
+)
+def test_a_city_folder_of_others_cannot_name_tiles_elsewhere(
+    town: Path, city: Path, template: str, name: str
+) -> None:
+    about = (city / "city.toml").read_text()
+    (city / "city.toml").write_text(about.replace("tiles/{z}/{x}/{y}.png", template))
+    blueprint = json.loads((city / "blueprint.json").read_text())
+    (city / "blueprint.json").write_text(json.dumps({**blueprint, "tiles": {name: "0" * 64}}))
+    with pytest.raises(AddressVLMError, match="the maps of a city folder are 'streets' or its own tiles"):
+        remake_imagery(city, str(town / "sat" / "{z}" / "{x}" / "{y}.png"), accept_changes=True)
+
+
+def test_tiles_are_not_written_through_a_link_that_leads_out_of_the_city(
+    town: Path, city: Path, tmp_path: Path
+) -> None:
+    shutil.rmtree(city / "tiles")
+    (tmp_path / "elsewhere").mkdir()
+    (city / "tiles").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(AddressVLMError, match=r"is a link that leads out of .*; .* remove the link"):
+        remake_imagery(city, str(town / "sat" / "{z}" / "{x}" / "{y}.png"))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_a_city_with_drawn_maps_has_no_blueprint(write_city: WriteCity, tmp_path: Path) -> None:
     build(write_city([row(0, 45.001)]), tmp_path / "out")
     with pytest.raises(UsageError, match=r"has no blueprint\.json: its maps are drawn"):

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from addressvlm.cities.build import build_city
+from addressvlm.cities.build import build_city, open_source
 from addressvlm.cities.city import load_city
 from addressvlm.errors import UsageError
 
@@ -18,6 +18,15 @@ def test_a_mini_city_is_built_like_any_other(tmp_path: Path) -> None:
     assert city.satellite == "tiles/{z}/{x}/{y}.png"
     assert len(list((tmp_path / "city" / "tiles").rglob("*.png"))) == summary["tiles"] > 0
     assert all((tmp_path / "city" / file).is_file() for file in city.photos["file"])
+
+
+@pytest.mark.parametrize("name", ["mini-pitts", "mini:7"])
+def test_a_mini_city_is_continued_in_a_folder_of_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).mkdir()
+    assert open_source(name, Path(name)).about.name == name
 
 
 def test_an_unknown_mini_city_is_refused(tmp_path: Path) -> None:

@@ -137,6 +137,14 @@ def test_a_city_takes_photos_of_a_json(town: Path, tmp_path: Path) -> None:
     assert pd.read_parquet(tmp_path / "out" / "photos.parquet")["heading_deg"].tolist() == [271.5] * 3
 
 
+@pytest.mark.parametrize("key", ["filename", "MAPCaptureTime", "location"])
+def test_a_text_that_cannot_be_written_rejects_its_photo_alone(town: Path, tmp_path: Path, key: str) -> None:
+    good = {**DESCRIPTION, "filename": "0.jpg"}
+    (town / "photos.json").write_text(json.dumps([good, {**DESCRIPTION, key: "half a letter: \ud83d"}]))
+    summary = build_city(write_toml(town, 'photos = "photos.json"'), tmp_path / "out", workers=1)
+    assert (summary["photos"], sum(summary["rejected"].values())) == (1, 1)
+
+
 def test_columns_are_for_a_csv(town: Path, tmp_path: Path) -> None:
     (town / "photos.json").write_text(json.dumps([DESCRIPTION]))
     with pytest.raises(UsageError, match="columns are for a CSV"):

@@ -253,6 +253,13 @@ def test_a_photo_that_cannot_be_opened_is_left_out_and_told(own_town: Path, tmp_
     assert str(tmp_path) not in (tmp_path / "out" / "summary.json").read_text()
 
 
+def test_a_picture_outside_of_the_city_is_left_out_and_told(own_town: Path, tmp_path: Path) -> None:
+    (own_town / "images" / "2-2-0.jpg").replace(tmp_path / "mine.jpg")
+    rewrite_photos(own_town, lambda photos: photos.replace({"file": {"images/2-2-0.jpg": "../mine.jpg"}}))
+    skipped = build(own_town, tmp_path / "out")["skipped"]["photos"]
+    assert skipped["2-2-0"].startswith("'../mine.jpg' leads out of the folder that names it")
+
+
 def with_tiles(town: Path) -> None:
     path = town / "city.toml"
     path.write_text(path.read_text().replace('"streets"', '"tiles/{z}/{x}/{y}.png"'))

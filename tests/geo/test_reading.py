@@ -115,6 +115,24 @@ def test_a_piece_of_two_names_belongs_to_both(tmp_path: Path, cell: str) -> None
     assert read_streets(write(".geojson")(frame, tmp_path))["name"].tolist() == ["Elm", "Ash Lane", "Elm"]
 
 
+@pytest.mark.parametrize(
+    ("cell", "names"),
+    [
+        ("""['Main Street', "King's Road"]""", ["Main Street", "King's Road"]),
+        ("""["King's Road", "Queen's Way"]""", ["King's Road", "Queen's Way"]),
+        ("""['Rue d\\'"En Haut"']""", ["""Rue d'"En Haut\""""]),
+        ("[Old Road]", ["[Old Road]"]),
+        ("[1, 2]", ["[1, 2]"]),
+        ("[" * 100_000 + "]", ["[" * 100_000 + "]"]),
+    ],
+)
+def test_a_list_in_a_cell_is_read_as_python_writes_it(tmp_path: Path, cell: str, names: list[str]) -> None:
+    line = LineString([(9, 45), (9.1, 45)])
+    frame = gpd.GeoDataFrame({"name": [cell]}, geometry=[line], crs=4326)
+    frame.to_parquet(tmp_path / "streets.parquet")
+    assert read_streets(tmp_path / "streets.parquet")["name"].tolist() == names
+
+
 def test_districts_are_renamed_by_aliases(tmp_path: Path, districts: gpd.GeoDataFrame) -> None:
     path = write(".geojson")(districts, tmp_path)
     assert read_districts(path, aliases={"west": "Downtown"})["name"].tolist() == ["Downtown", "East"]

@@ -192,6 +192,12 @@ def test_a_city_file_that_means_no_source_is_told(tmp_path: Path, town: StreetMa
         open_satellite(spec, folder=tmp_path, street_map=town, attribution="")
 
 
+@pytest.mark.parametrize("spec", ["../{z}/{x}/{y}.png", "/{z}/{x}/{y}.png", "{z}/{x}/{y}/../../../../a"])
+def test_the_tiles_of_a_city_lie_in_its_folder(tmp_path: Path, town: StreetMap, spec: str):
+    with pytest.raises(AddressVLMError, match="leads out of the folder"):
+        open_satellite(spec, folder=tmp_path, street_map=town, attribution="")
+
+
 def test_real_tiles_make_a_picture(shared: Path):
     source = XYZTiles(
         str(shared / "aerial_samples" / "oam_kampala_xyz" / "OAM-{x}-{y}-{z}.png"), "OpenAerialMap"

@@ -36,6 +36,10 @@ def town(folder: Path, *lines: str) -> Path:
     return folder / "city.toml"
 
 
+def fetched_freely(server: Server, *more: str) -> tuple[str, ...]:
+    return (f'satellite = "{server.address}/{{z}}/{{x}}/{{y}}.png"', *more)
+
+
 def fetched(server: Server, *more: str) -> tuple[str, ...]:
     return (f'satellite = "{server.address}/{{z}}/{{x}}/{{y}}.png?key={{key}}"', *more)
 
@@ -77,10 +81,10 @@ def test_a_stopped_fetch_goes_on_where_it_stopped(tmp_path: Path, key: str) -> N
     assert len(set(server.asked)) == summary["tiles"]
 
 
-def test_the_blueprint_fetches_what_was_not_passed_on(tmp_path: Path, key: str) -> None:
+def test_the_blueprint_fetches_what_was_not_passed_on(tmp_path: Path) -> None:
     web = WebAccess(per_second=50, cache=tmp_path / "other cache")
     with serving(lambda path: Reply(body=png())) as server:
-        build_city(town(tmp_path, *fetched(server, *FETCH)), tmp_path / "out", workers=1)
+        build_city(town(tmp_path, *fetched_freely(server, *FETCH)), tmp_path / "out", workers=1)
         shutil.rmtree(tmp_path / "out" / "tiles")
         with pytest.raises(AddressVLMError, match="are missing; the imagery comes from http://127"):
             remake_imagery(tmp_path / "out")
@@ -88,13 +92,28 @@ def test_the_blueprint_fetches_what_was_not_passed_on(tmp_path: Path, key: str) 
     assert counts["made"] == counts["tiles"] > 0
 
 
+def test_a_key_is_sent_only_where_the_user_says(tmp_path: Path, key: str) -> None:
+    web = WebAccess(per_second=50, cache=tmp_path / "other cache")
+    with serving(lambda path: Reply(body=png())) as server:
+        build_city(town(tmp_path, *fetched(server, *FETCH)), tmp_path / "out", workers=1)
+        shutil.rmtree(tmp_path / "out" / "tiles")
+        asked = len(server.asked)
+        with pytest.raises(UsageError, match=r"wants a key for 127\.0\.0\.1.* --satellite URL"):
+            remake_imagery(tmp_path / "out", web=web)
+        assert len(server.asked) == asked
+        address = f"{server.address}/{{z}}/{{x}}/{{y}}.png?key={{key}}"
+        counts = remake_imagery(tmp_path / "out", address, web=web)
+        assert all(path.endswith("?key=s3cr3t") for path in server.asked)
+    assert counts["made"] == counts["tiles"] > 0
+
+
 def test_the_command_checks_and_makes_tiles(
-    tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     command = ["city", "imagery", str(tmp_path / "out"), "--json"]
     with serving(lambda path: Reply(body=png())) as server:
-        build_city(town(tmp_path, *fetched(server, *FETCH)), tmp_path / "out", workers=1)
+        build_city(town(tmp_path, *fetched_freely(server, *FETCH)), tmp_path / "out", workers=1)
         assert exit_code(command) == 0
         shutil.rmtree(tmp_path / "out" / "tiles")
         assert exit_code(command) == 3

@@ -14,6 +14,7 @@ import pandas as pd
 
 from addressvlm.cities.city import CITY, PHOTOS, About, read_about
 from addressvlm.errors import AddressVLMError, UsageError
+from addressvlm.fetching import host_of
 from addressvlm.folders import own_folder, read_json, require_complete, sha256, write_atomically, write_json
 from addressvlm.imagery.opening import image_of
 from addressvlm.imagery.stores import Imagery, check_imagery, is_web, open_store
@@ -57,9 +58,10 @@ def remake_imagery(
 ) -> dict[str, int]:
     """Make the tiles of a city folder again that are not there, from `where`, and check every digest.
 
-    Without `where` the blueprint's own web address is used if `web` allows asking it; without either, what is
-    there is checked. Tiles that have changed since are counted and left out, unless `accept_changes`. Returns
-    the counts of `Remade`; raises `AddressVLMError` where some tiles are missing or different.
+    Without `where` the blueprint's own web address is used if `web` allows asking it and it wants no key;
+    without either, what is there is checked. Tiles that have changed since are counted and left out, unless
+    `accept_changes`. Returns the counts of `Remade`; raises `AddressVLMError` where some tiles are missing or
+    different, and `UsageError` where the blueprint wants a key.
     """
     about, blueprint = _read(folder)
     store = _store(blueprint, where, web)
@@ -68,7 +70,8 @@ def remake_imagery(
     # A folder that is only checked may be one that cannot be written.
     with own_folder(folder) if store else nullcontext():
         for file, digest in track(files.items(), "tiles", len(files)):
-            counts[_remade(folder / file, digest, _tile(file, about.satellite), store, accept_changes)] += 1
+            tile = _tile(file, about.satellite)
+            counts[_remade(_place(folder, file), digest, tile, store, accept_changes)] += 1
     remade = Remade(**{**counts, "tiles": len(files)})
     if remade.missing or (remade.different and not accept_changes):
         raise AddressVLMError(
@@ -98,6 +101,11 @@ def _store(blueprint: Mapping[str, Any], where: str | None, web: WebAccess | Non
         if web is None or not is_web(origin["source"]):
             return None
         where = str(origin["source"])
+        if "{key}" in where:
+            raise UsageError(
+                f"the blueprint wants a key for {host_of(where)}, but a blueprint may come from anybody; if "
+                "your key belongs there, write the address yourself: --satellite URL --fetch"
+            )
     check_imagery(where)
     if is_web(where) and web is not None:
         max_zoom = int(origin.get("satellite_max_zoom", web.max_zoom))
@@ -115,6 +123,17 @@ def _tile(file: str, template: str) -> Tile:
     if template.format(z=zoom, x=x, y=y) != file:
         raise AddressVLMError(f"the blueprint lists {file!r}, which is no tile of {template}")
     return zoom, x, y
+
+
+def _place(folder: Path, file: str) -> Path:
+    """Where a tile lies; a link could lead it out of the folder."""
+    path = folder / file
+    if not path.parent.resolve().is_relative_to(folder.resolve()):
+        raise AddressVLMError(
+            f"{path.parent} is a link that leads out of {folder}; tiles are written into the folder alone: "
+            "remove the link"
+        )
+    return path
 
 
 def _remade(path: Path, digest: str, tile: Tile, store: TileStore | None, accept_changes: bool) -> str:

@@ -27,6 +27,7 @@ from addressvlm.cities.city import (
 from addressvlm.cities.cityfile import read_city_file
 from addressvlm.cities.duplicates import Picture, repeated
 from addressvlm.cities.labels import agreement, with_labels
+from addressvlm.cities.minicity.config import is_mini
 from addressvlm.cities.own import OwnSource
 from addressvlm.cities.pictures import NOTES, write_pictures
 from addressvlm.cities.remarks import remarks, where_things_lie
@@ -74,7 +75,8 @@ def open_source(source: str | Path, out: Path, **wishes: Any) -> Source:
         if out.resolve().is_relative_to(file.photos.resolve()):
             raise UsageError(f"{out} lies in the folder of the photos, {file.photos}; choose another place")
         return OwnSource(file)
-    if Path(source).exists():
+    # A folder may be called like the mini city that it was made from.
+    if Path(source).exists() and not is_mini(str(source)):
         raise UsageError(f"{source} is no city.toml; write one that names photos, streets and districts")
     # Rendering needs libraries that a user's own photos do not.
     from addressvlm.cities.mini import mini_source

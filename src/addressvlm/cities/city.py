@@ -11,9 +11,10 @@ import pandas as pd
 import pyarrow
 
 from addressvlm.errors import AddressVLMError
-from addressvlm.folders import require_complete, write_atomically
+from addressvlm.folders import inside, require_complete, write_atomically
 from addressvlm.geo.streets import StreetMap
-from addressvlm.imagery.satellite import SatelliteSource, open_satellite
+from addressvlm.imagery.satellite import DRAWN, SatelliteSource, open_satellite
+from addressvlm.imagery.tilegrid import TILE_ENDS
 
 CITY = "city.toml"
 PHOTOS = "photos.parquet"
@@ -24,6 +25,8 @@ REJECTED = "rejected.csv"
 TAKEN = "taken.csv"
 IMAGES = "images"
 TILES = "tiles"
+# All that a build writes as `satellite`. A folder may come from anybody, and tiles are written by this text.
+_SATELLITES = (DRAWN, *(f"{TILES}/{{z}}/{{x}}/{{y}}{ending}" for ending in ("", *TILE_ENDS)))
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,10 @@ class City:
         """The streets and districts as `geo` takes them."""
         return StreetMap(self.streets, self.districts)
 
+    def photo_path(self, file: str) -> Path:
+        """The picture that a row of `photos` names; raises `AddressVLMError` where that leads elsewhere."""
+        return inside(self.folder, file)
+
     @cached_property
     def satellite_source(self) -> SatelliteSource:
         """The imagery, or the plain map drawn from the vectors where the city brings none."""
@@ -79,12 +86,18 @@ def load_city(folder: Path) -> City:
 
 
 def read_about(path: Path) -> About:
-    """Read the `city.toml` of a city folder."""
+    """Read the `city.toml` of a city folder; raises `AddressVLMError` where no build wrote it so."""
     try:
         values = tomllib.loads(path.read_text("utf-8"))
-        return About(**{**values, "levels": tuple(values["levels"])})
+        about = About(**{**values, "levels": tuple(values["levels"])})
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise AddressVLMError(f"{path} is missing or damaged ({error}); build the city again") from error
+    if about.satellite not in _SATELLITES:
+        raise AddressVLMError(
+            f"{path}: satellite = {about.satellite!r}, but the maps of a city folder are {DRAWN!r} or its "
+            f"own tiles, such as {_SATELLITES[2]!r}; build the city again"
+        )
+    return about
 
 
 def write_about(about: About, path: Path) -> None:

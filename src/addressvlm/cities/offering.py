@@ -1,6 +1,9 @@
 """The photos that a `city.toml` names, in whatever form they come: found, placed, and as a table."""
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -20,11 +23,28 @@ from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.geo.tracks import read_track
 from addressvlm.work import Workers
 
+_TEXTS = ("source", "location", "time", "district", "street", "reason")
+# So Python reads file names, and JSON, that are no UTF-8.
+_HALF_A_LETTER = re.compile("[\ud800-\udfff]")
+
 
 def offered(file: CityFile) -> list[Offer]:
     """Every photo that `photos` names, in their order, with its annotation; no photo is opened yet."""
     offers = _found(file)
-    return annotated(offers, file.annotations) if file.annotations else offers
+    offers = annotated(offers, file.annotations) if file.annotations else offers
+    return [_writable(offer) for offer in offers]
+
+
+def _writable(offer: Offer) -> Offer:
+    """The offer, or if tables cannot hold its texts, a rejected one with these texts escaped."""
+    texts = {name: getattr(offer, name) or "" for name in _TEXTS}
+    wrong = {name: text for name, text in texts.items() if _HALF_A_LETTER.search(text)}
+    if not wrong:
+        return offer
+    reason = "its file name is no UTF-8" if "source" in wrong else "what is told of it is no UTF-8"
+    changes: dict[str, Any] = {"reason": offer.reason or reason}
+    changes |= {name: text.encode(errors="backslashreplace").decode() for name, text in wrong.items()}
+    return replace(offer, **changes)
 
 
 def _found(file: CityFile) -> list[Offer]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
@@ -35,6 +36,8 @@ from addressvlm.work import Workers, track
 _WEB = ("satellite_max_zoom",)
 # Keys that decide nothing, or whose content does: a digest stands for it.
 _ELSEWHERE = (*PATHS, "satellite", "satellite_cache", "satellite_per_second", "annotations")
+
+_END_BYTES = 128 * 1024  # the EXIF of a JPEG ends within its first 64 KiB, its XMP within the next
 
 
 @dataclass(frozen=True)
@@ -114,10 +117,13 @@ class OwnSource:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """All keys, with digests in place of paths; of photos and tiles, the digest of their list."""
+        """All keys, with digests in place of paths.
+
+        Digests are of contents, never of times, so that a copy of the inputs goes on with the same folder.
+        """
         values = {key: value for key, value in asdict(self.file).items() if key not in _ELSEWHERE}
         gpx = self.file.track
-        listed = [_listed(offer) for offer in self._offers]
+        listed = [_listed(offer) for offer in track(self._offers, "digest of the photos")]
         return {
             "source": "own",
             **values,
@@ -206,8 +212,8 @@ class OwnSource:
 
 
 def _listed(offer: Offer) -> tuple[Any, ...]:
-    """What decides the photo's bytes and row, without its path; of the file itself, the size must do."""
-    size = offer.path.stat().st_size if offer.path and not offer.reason else None
+    """What decides the photo's bytes and row, without its path."""
+    content = _content(offer.path) if offer.path and not offer.reason else None
     place = (
         offer.lat,
         offer.lon,
@@ -217,7 +223,24 @@ def _listed(offer: Offer) -> tuple[Any, ...]:
         offer.projection,
         offer.split,
     )
-    return offer.source, *place, offer.reason, size
+    return offer.source, *place, offer.reason, content
+
+
+def _content(path: Path) -> tuple[int, str] | None:
+    """Size of a photo and digest of both its ends; None if it cannot be read: that is told when it is opened.
+
+    At the ends stand EXIF and XMP, where a place may be corrected without another size. Whole photos would be
+    hundreds of gigabytes; what changes in their middle changes their size.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _END_BYTES))
+            end = file.read()
+            file.seek(0)
+            return size, hashlib.sha256(file.read(_END_BYTES) + end).hexdigest()
+    except OSError:
+        return None
 
 
 def _digest(value: Any) -> str:

@@ -103,7 +103,7 @@ def _open_views(city: City, place: Place, needed_px: int) -> tuple[list[View], d
     views, skipped = [], {}
     for _, row in here[here["photo"].isin(place.photos)].iterrows():
         try:
-            path = city.folder / row["file"]
+            path = city.photo_path(row["file"])
             views.append(View(row, open_image(path, needed_px=needed_px), upright_size(path)))
         except AddressVLMError as error:
             skipped[row["photo"]] = _without_paths(error, city)

@@ -40,7 +40,7 @@ def bench_pictures(city: Path, *, photos: int = 100, image_px: int = 336, rounds
     without photos.
     """
     found = load_city(city)
-    files = [found.folder / file for file in found.photos["file"].dropna()[:photos]]
+    files = [found.photo_path(file) for file in found.photos["file"].dropna()[:photos]]
     if not files:
         raise AddressVLMError(f"{city} has no photos to make pictures of")
     options = DatasetOptions(image_px=image_px)

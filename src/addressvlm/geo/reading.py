@@ -1,5 +1,6 @@
 """Streets and districts out of the files people have: OSM, GeoJSON, GeoPackage, GeoParquet."""
 
+import ast
 import difflib
 import json
 import re
@@ -207,11 +208,21 @@ def _field(frame: gpd.GeoDataFrame, fields: Mapping[str, str], path: Path, wish:
 
 
 def _listed_names(value: Any) -> list[str]:
-    """The names in a cell; OSMnx writes "['Main Street', 'Bridge Street']" where it joined two ways."""
-    if isinstance(value, str) and value.startswith("['") and value.endswith("']"):
-        value = value[2:-2].split("', '")
+    """The names in a cell; OSMnx writes `['Main Street', "King's Road"]` where it joined two ways."""
+    if isinstance(value, str) and value.startswith("[") and value.endswith("]"):
+        value = _python_list(value) or value
     several = value if isinstance(value, list | tuple | np.ndarray) else [value]
     return [clean_name(name) for name in several] or [""]
+
+
+def _python_list(text: str) -> list[str]:
+    """The texts of a list as Python writes it; none where it is something else."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return []
+    whole = isinstance(value, list) and all(isinstance(name, str) for name in value)
+    return value if whole else []
 
 
 def _tags(value: Any) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Protocol
 from PIL import Image
 
 from addressvlm.errors import UsageError
+from addressvlm.folders import inside
 from addressvlm.geo.streets import StreetMap
 from addressvlm.imagery.drawnmap import DrawnMap
 from addressvlm.imagery.frames import Frame
@@ -30,13 +31,13 @@ def open_satellite(spec: str, *, folder: Path, street_map: StreetMap, attributio
     """The source that a city's `satellite` means.
 
     "streets" is a plain map drawn from the vectors; anything else is a template of tiles under `folder`,
-    such as "tiles/{z}/{x}/{y}.png" (JPEG, PNG or WebP).
+    such as "tiles/{z}/{x}/{y}.png" (JPEG, PNG or WebP); one that leads out of it is an `AddressVLMError`.
     """
     if spec == DRAWN:
         return DrawnMap(street_map, attribution)
     if "://" in spec:
         raise UsageError(f"satellite = {spec!r} is a web address; copy the tiles into a folder and name that")
-    tiles = XYZTiles(str(folder / spec), attribution)
+    tiles = XYZTiles(str(inside(folder, spec)), attribution)
     if not tiles.tiles:
         raise UsageError(f"satellite = {spec!r}: there are no tiles of that name in {folder}")
     return tiles

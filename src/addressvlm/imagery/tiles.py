@@ -2,7 +2,6 @@
 
 import glob
 import hashlib
-import json
 import math
 import re
 from functools import cached_property, lru_cache
@@ -22,6 +21,7 @@ from addressvlm.imagery.tilegrid import (
     zoom_for,
     zoom_wanted,
 )
+from addressvlm.work import track
 
 _TILES_IN_MEMORY = 128
 
@@ -62,10 +62,17 @@ class XYZTiles:
         matches = (re.fullmatch(expression, file.relative_to(folder).as_posix()) for file in files)
         return frozenset((int(match["z"]), int(match["x"]), int(match["y"])) for match in matches if match)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """A digest of the list of tiles."""
-        return hashlib.sha256(json.dumps(sorted(self.tiles)).encode()).hexdigest()
+        """A digest of all tiles and their bytes; a copy of the folder has the same."""
+        digest = hashlib.sha256()
+        for tile in track(sorted(self.tiles), "digest of the tiles"):
+            try:
+                content = hashlib.sha256(self.read(tile)).hexdigest()
+            except AddressVLMError:
+                content = ""  # a damaged tile, told where it is needed
+            digest.update(f"{tile} {content}\n".encode())
+        return digest.hexdigest()
 
     @property
     def ending(self) -> str:

@@ -119,7 +119,7 @@ def _sight(city: City, location: str) -> Sight:
     with_picture = here[here["file"].notna()].to_dict("records")
     most = _VIEWS_SHOWN if len(with_picture) >= _VIEWS_SHOWN else _VIEWS_BESIDE
     views = [
-        thumbnail_of_file(city.folder / row["file"], _VIEW_PX, _view_words(row))
+        thumbnail_of_file(city.photo_path(row["file"]), _VIEW_PX, _view_words(row))
         for row in evenly(with_picture, most)
     ]
     return Sight(

@@ -88,6 +88,11 @@ STANDARD = {
 }
 
 
+def is_mini(name: str) -> bool:
+    """Whether this is how a mini city is named, be there one of that name or not."""
+    return name in STANDARD or name.startswith("mini:")
+
+
 def mini_city(name: str, **overrides: Any) -> MiniCityConfig:
     """The config of `mini-pitts`, `mini-sf`, `mini-tokyo` or `mini:SEED`, with fields replaced.
 
