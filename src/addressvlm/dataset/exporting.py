@@ -67,14 +67,16 @@ def export_dataset(dataset: Path, out: Path, format_name: str) -> dict[str, Any]
 
 
 def require_dataset(folder: Path) -> None:
-    """Raise unless `folder` holds a data set."""
+    """Raise unless `folder` holds a data set, made by `dataset build` or labelled by `label`."""
     if not folder.is_dir():
         raise AddressVLMError(f"there is no folder {folder}")
     config = folder / CONFIG
     step = read_json(config).get("step") if config.is_file() else None
-    if step != "dataset":
+    if step not in ("dataset", "labels"):
         what = f"is a {step} folder" if step else "was not made by addressvlm"
-        raise UsageError(f"{folder} is no data set: it {what}; give a folder made by `dataset build`")
+        raise UsageError(
+            f"{folder} is no data set: it {what}; give one made by `dataset build` or `label`"
+        )
 
 
 def _summary(export: Export, format_name: str) -> dict[str, Any]:
