@@ -38,7 +38,7 @@ FORMATS: Mapping[str, Format] = {
 def export_dataset(dataset: Path, out: Path, format_name: str) -> dict[str, Any]:
     """Write a complete data set into the folder `out` in a format of `FORMATS`; returns the summary.
 
-    Pictures hold nothing but pixels, coordinates are not exported. Photos whose pictures cannot be read are
+    Pictures hold nothing but pixels and the attribution, coordinates are not exported. Photos whose pictures cannot be read are
     left out and named in the summary. The bytes depend on the data set and the format only; a killed export
     is continued by the same call.
 
