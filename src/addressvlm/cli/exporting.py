@@ -13,7 +13,8 @@ def export(
     out: Annotated[
         Path,
         typer.Option(
-            help="The folder to write. For a data set, the same command continues it; for a run it must be new."
+            help="The folder to write. For a data set, the same command continues it; for a run, it must be "
+            "new."
         ),
     ],
     format_name: Annotated[
