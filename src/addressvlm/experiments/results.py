@@ -10,7 +10,6 @@ from typing import Any
 from addressvlm.evaluation.metrics import METRICS
 from addressvlm.folders import read_json, write_json
 
-# The rows of the demo's table by where their figures stand in its result.
 LINES = {
     "metrics": "mini model, both stages",
     "constrained.joint": "the same, all answers of a photo from one belief",
@@ -56,7 +55,7 @@ def demo_table(path: Path) -> str:
     rows = ["| | " + " | ".join(f"`{key}`" for key in METRICS) + " |", "|---|" + "---|" * len(METRICS)]
     for line, name in LINES.items():
         figures = result
-        for key in line.split("."):
+        for key in line.split("."):  # where the figures stand in the result
             figures = figures.get(key, {})
         if figures:
             rows.append(f"| {name} | " + " | ".join(f"{figures[key]:.1f}" for key in METRICS) + " |")
