@@ -451,6 +451,29 @@ def test_the_card_tells_rights_sizes_and_how_to_read_it(exported: dict[str, Path
     assert f"--format {name}" in card
 
 
+def test_the_card_tells_whose_addresses_and_splits_they_are(
+    make_town: Callable[..., Path], exported: dict[str, Path], tmp_path: Path
+) -> None:
+    card = (exported["llava"] / "README.md").read_text("utf-8")
+    assert "from vector maps: the nearest named line" in card
+    assert "dealt out by location at 0.7:0.2:0.1 with seed 0" in card
+    town = make_town(tmp_path / "town")
+    photos = pd.read_parquet(town / "photos.parquet")
+    splits = {"1-0": "val", "1-1": "test"}
+    photos.assign(split=photos["location"].map(splits).fillna("train")).to_parquet(town / "photos.parquet")
+    labels = {"photos": 40, "district_as_geocoded": 39, "street_as_geocoded": 31}
+    (town / "summary.json").write_text(json.dumps(read_json(town / "summary.json") | {"labels": labels}))
+    summary = build_dataset(town, tmp_path / "data", image_px=96, split_by="given", workers=1)
+    assert summary["annotations"] == labels
+    export_dataset(tmp_path / "data", tmp_path / "out", "llava")
+    card = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "are those of the annotations that came with the photos" in card
+    assert "31 have the street and 39 the district" in card
+    assert "the splits are those that came with the photos" in card
+    for words in ("seed", "0.7:0.2:0.1", "those of the nearest named line", "from vector maps"):
+        assert words not in card
+
+
 def test_what_a_user_wrote_cannot_be_markup_in_the_card(own_dataset: Path, tmp_path: Path) -> None:
     path = own_dataset / "summary.json"
     about = read_json(path) | {

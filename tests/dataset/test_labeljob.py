@@ -4,7 +4,7 @@ import shutil
 import signal
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ from parrots import open_mumbler, open_parrot, open_suicidal, parrot
 
 from addressvlm.dataset.build import build_dataset
 from addressvlm.dataset.describing import read_hint
+from addressvlm.dataset.exporting import export_dataset
 from addressvlm.dataset.files import map_file, photo_file
 from addressvlm.dataset.labelcalls import Ask, BudgetSpent, NoAnswer, Reply
 from addressvlm.dataset.labeljob import LEDGER, label_dataset
 from addressvlm.dataset.labeloptions import LabelOptions, Limits
-from addressvlm.dataset.tables import read_conversations, read_table, write_table
+from addressvlm.dataset.tables import read_config, read_conversations, read_table, write_table
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.folders import open_step, read_json, require_complete, sha256, write_json
+from addressvlm.inspection.datasetpage import show_dataset
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +235,37 @@ def test_a_data_set_that_is_spoilt_or_labelled_already_is_refused(dataset: Path,
     label(dataset, tmp_path / "labelled")
     with pytest.raises(UsageError, match="no data set made by `dataset build`"):
         label(tmp_path / "labelled", tmp_path / "b")
+
+
+def test_a_labelled_data_set_can_be_exported_and_shown_like_the_old_one(
+    make_town: Callable[..., Path], tmp_path: Path
+) -> None:
+    source, labelled, out = tmp_path / "data", tmp_path / "labelled", tmp_path / "export"
+    build_dataset(make_town(tmp_path / "town"), source, image_px=224, delta=0.4, seed=5, workers=1)
+    label(source, labelled, seed=9)
+    assert read_config(labelled) == read_config(source)
+    assert read_config(labelled)["seed"] == 5
+    export_dataset(labelled, out, "llava")
+    told = {row["id"]: row["conversations"][1]["value"] for row in read_json(out / "alignment.json")}
+    assert told == {row["photo"]: row["answer"] for row in read_table(labelled, "alignment").to_pylist()}
+    card = (out / "README.md").read_text("utf-8")
+    for words in ("by location at 0.7:0.2:0.1 with seed 5", "the view 0.4 of the", "were written by parrot"):
+        assert words in card
+    assert "has not looked at the pictures" not in card
+    show_dataset(labelled)
+    assert "Texts by parrot." in (labelled / "show.html").read_text("utf-8")
+
+
+def test_the_card_of_the_rivals_labels_tells_of_street_views_alone(dataset: Path, tmp_path: Path) -> None:
+    def describe(asks: Sequence[Ask]) -> list[Reply | NoAnswer]:
+        district = json.loads(asks[0].hint.removeprefix("Hint: "))["district"]
+        return [Reply(f"This image is located in {district}, as its low brick walls and wide kerbs show.")]
+
+    label(dataset, tmp_path / "labelled", describer=lambda: describe, prompt="georeasoner")
+    export_dataset(tmp_path / "labelled", tmp_path / "out", "llava")
+    card = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "alignment pictures are the street views alone; their texts were written by parrot" in card
+    assert "satellite" not in card
 
 
 def changed(dataset: Path, copy: Path, **config: str) -> Path:

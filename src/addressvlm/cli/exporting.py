@@ -5,12 +5,18 @@ from typing import Annotated
 
 import typer
 
-from addressvlm.cli.options import AsJson, Out, print_result
+from addressvlm.cli.options import AsJson, print_result
 
 
 def export(
     folder: Annotated[Path, typer.Argument(help="A data set folder, or a run folder.")],
-    out: Out,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The folder to write. For a data set, the same command continues it; for a run, it must be "
+            "new."
+        ),
+    ],
     format_name: Annotated[
         str | None,
         typer.Option(
@@ -28,7 +34,7 @@ def export(
 ) -> None:
     """Write a data set or a trained model in a format of others, with a card.
 
-    The pictures of a data set lose all but their pixels.
+    The pictures of a data set lose all but their pixels and, as a comment, the attribution.
     """
     from addressvlm.folders import CONFIG, read_json
 

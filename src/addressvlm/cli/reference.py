@@ -28,11 +28,15 @@ def commands(group: Any, path: tuple[str, ...] = ("addressvlm",)) -> Iterator[tu
 def reference() -> str:
     """The page as Markdown."""
     group = typer.main.get_command(app)
-    parts = [INTRODUCTION]
+    parts = [INTRODUCTION, _section("addressvlm", group)]
     for name, command in commands(group):
-        context = typer.Context(command, info_name=name, terminal_width=100, max_content_width=100)
-        parts.append(f"## {name}\n\n```text\n{command.get_help(context).strip()}\n```\n")
+        parts.append(_section(name, command))
     return "\n".join(parts)
+
+
+def _section(name: str, command: Any) -> str:
+    context = typer.Context(command, info_name=name, terminal_width=100, max_content_width=100)
+    return f"## {name}\n\n```text\n{command.get_help(context).strip()}\n```\n"
 
 
 if __name__ == "__main__":

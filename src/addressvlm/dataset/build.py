@@ -23,7 +23,7 @@ from addressvlm.dataset.seeds import generator
 from addressvlm.dataset.splits import split_locations, thin_out
 from addressvlm.dataset.tables import SCHEMAS, table_path, write_table
 from addressvlm.errors import AddressVLMError
-from addressvlm.folders import fingerprint, open_step, sha256
+from addressvlm.folders import fingerprint, open_step, require_complete, sha256
 from addressvlm.work import Workers
 
 Counts = Counter[tuple[str, str, str]]
@@ -160,6 +160,7 @@ def _tables(city: City, out: Path, options: DatasetOptions, made: _Made) -> dict
         "levels": list(city.levels),
         "attribution": city.attribution,
         "licence": city.licence,
+        **_annotations(city),
         "alignment": {"samples": len(samples), "maps": len({sample["location"] for sample in samples})},
         "splits": {split: _split_summary(photos[split], counts[split]) for split in SPLITS},
         "dropped_no_judgments": {split: _dropped(photos[split], counts[split]) for split in ("val", "test")},
@@ -170,6 +171,12 @@ def _tables(city: City, out: Path, options: DatasetOptions, made: _Made) -> dict
         },
         "sha256": _digests(out),
     }
+
+
+def _annotations(city: City) -> dict[str, Any]:
+    """Whose addresses the photos have, where they are not those of the map (`cities.labels.agreement`)."""
+    about = require_complete(city.folder)
+    return {"annotations": about["labels"]} if "labels" in about else {}
 
 
 def _locations(photos: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:

@@ -38,9 +38,9 @@ FORMATS: Mapping[str, Format] = {
 def export_dataset(dataset: Path, out: Path, format_name: str) -> dict[str, Any]:
     """Write a complete data set into the folder `out` in a format of `FORMATS`; returns the summary.
 
-    Pictures hold nothing but pixels, coordinates are not exported. Photos whose pictures cannot be read are
-    left out and named in the summary. The bytes depend on the data set and the format only; a killed export
-    is continued by the same call.
+    Pictures hold nothing but pixels and the attribution, coordinates are not exported. Photos whose pictures
+    cannot be read are left out and named in the summary. The bytes depend on the data set and the format
+    only; a killed export is continued by the same call.
 
     Raises `UsageError` for an unknown format or a folder that is no data set, and `AddressVLMError` where
     nothing could be exported.
@@ -67,14 +67,14 @@ def export_dataset(dataset: Path, out: Path, format_name: str) -> dict[str, Any]
 
 
 def require_dataset(folder: Path) -> None:
-    """Raise unless `folder` holds a data set."""
+    """Raise unless `folder` holds a data set, made by `dataset build` or labelled by `label`."""
     if not folder.is_dir():
         raise AddressVLMError(f"there is no folder {folder}")
     config = folder / CONFIG
     step = read_json(config).get("step") if config.is_file() else None
-    if step != "dataset":
+    if step not in ("dataset", "labels"):
         what = f"is a {step} folder" if step else "was not made by addressvlm"
-        raise UsageError(f"{folder} is no data set: it {what}; give a folder made by `dataset build`")
+        raise UsageError(f"{folder} is no data set: it {what}; give one made by `dataset build` or `label`")
 
 
 def _summary(export: Export, format_name: str) -> dict[str, Any]:

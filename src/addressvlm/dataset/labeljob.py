@@ -21,7 +21,7 @@ from addressvlm.dataset.labelprompts import Prompts, prompts_of
 from addressvlm.dataset.labelreview import write_review
 from addressvlm.dataset.labelworkers import GAZETTEER, Task, work_off
 from addressvlm.dataset.ledger import Ledger
-from addressvlm.dataset.tables import SCHEMAS, read_table, table_path, write_table
+from addressvlm.dataset.tables import SCHEMAS, SOURCE, read_table, table_path, write_table
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.folders import (
     CONFIG,
@@ -33,6 +33,7 @@ from addressvlm.folders import (
     require_complete,
     sha256,
     write_atomically,
+    write_json,
 )
 
 LEDGER = "ledger.sqlite"
@@ -76,6 +77,8 @@ def label_dataset(
     decisive = {name: value for name, value in asdict(options).items() if name != "tries"}
     job = {"dataset": fingerprint(dataset), "model": model, **decisive, **(settings or {})}
     with open_step(out, "labels", job) as step:
+        if not (out / SOURCE).exists():
+            write_json(out / SOURCE, config)
         done = step.summary
         if done is not None and options.tries <= done["labels"]["tries"]:
             return {**done, "account": _account(out, limits)}

@@ -27,7 +27,7 @@ class DatasetOptions:
     labels: bool = True
     """Write street names on the maps."""
     font_px: float | None = None
-    """Height of the street names in the final picture; by default 1/28 of its side, but at least 8 pixels."""
+    """Height of street names in the final picture; by default 1/28 of its side, but at least 10 pixels."""
     name_style: NameStyle = "auto"
     """How street names stand: along their streets, or level with each letter in a cell of a grid; auto: level
     in pictures below 200 pixels, where small models can hardly read them otherwise."""

@@ -39,6 +39,8 @@ SCHEMAS: Mapping[str, pa.Schema] = {
         [("location", pa.string()), ("split", pa.string()), ("lat", pa.float64()), ("lon", pa.float64())]
     ),
 }
+# Beside the config of a data set made by `label`: that of the data set that was labelled.
+SOURCE = "source.json"
 # The table that holds the conversations of a training stage.
 _STAGES = {"alignment": "alignment", "localization": "train"}
 _ROWS_AT_ONCE = 16_384
@@ -122,8 +124,16 @@ def read_table(dataset: Path, name: str, columns: list[str] | None = None) -> pa
 
 
 def read_config(dataset: Path) -> dict[str, Any]:
-    """How a data set was made; an option that came later than it has its default, which changes nothing."""
+    """How a data set was made; an option that came later than it has its default, which changes nothing.
+
+    Of one made by `label` it is how the data set that was labelled was made: the label job has a seed of its
+    own, which decides no split.
+    """
     config: dict[str, Any] = read_json(dataset / CONFIG)
+    if config.get("step") == "labels":
+        if not (dataset / SOURCE).is_file():
+            raise AddressVLMError(f"{dataset} has no {SOURCE}; run the `label` command that made it again")
+        config = read_json(dataset / SOURCE)
     return {**asdict(DatasetOptions()), "describe": "unknown", **config}
 
 

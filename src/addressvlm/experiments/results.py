@@ -14,20 +14,21 @@ from addressvlm.folders import read_json, write_json
 MEASURED = "measured"
 LINES = {
     "metrics": "mini model, both stages",
+    "constrained.joint": "the same, all answers of a photo from one belief",
     "classifier": "small CNN",
     "neighbours": "nearest photo",
     "majority": "most frequent answer",
     "chance": "chance",
 }
-CLASSIFIER = "*Small CNN* is trained on the same street views and nothing else. "
+CLASSIFIER = "*Small CNN* is trained on the same street views and nothing else."
 DEMO = """\
 {photos} photos of {locations} places of `{city}`, a made-up city, not seen in training; percent right
 (seed {seed}; `d` district, `s` street, `sd` both; `G` generation, `J` judgment, `M` multiple choice):
 
 {table}
 
-{notes}*Nearest photo* gives the address of the training photo with the most similar colours. The whole road \
-took
+Both stages keep the vision tower of the mini model frozen (row C of the paper's Table 4). {notes}
+*Nearest photo* gives the address of the training photo with the most similar colours. The whole road took
 {total_s} s after installation ({machine}; {date}, commit {commit}; `{command}` wrote
 [`results/demo.json`](results/demo.json)).
 """
@@ -66,9 +67,11 @@ def demo_table(path: Path) -> str:
     result = read_json(path)
     rows = ["| | " + " | ".join(f"`{key}`" for key in METRICS) + " |", "|---|" + "---|" * len(METRICS)]
     for line, name in LINES.items():
-        if line not in result:
-            continue
-        rows.append(f"| {name} | " + " | ".join(f"{result[line][key]:.1f}" for key in METRICS) + " |")
+        figures = result
+        for key in line.split("."):  # where the figures stand in the result
+            figures = figures.get(key, {})
+        if figures:
+            rows.append(f"| {name} | " + " | ".join(f"{figures[key]:.1f}" for key in METRICS) + " |")
     total_s = f"{sum(result['seconds'].values()):.0f}"
     notes = CLASSIFIER if "classifier" in result else ""
     return DEMO.format(table="\n".join(rows), total_s=total_s, notes=notes, **result["made"], **result)

@@ -13,7 +13,7 @@ from addressvlm.dataset.gazetteer import GAZETTEER
 from addressvlm.dataset.tables import read_config, read_questions, read_table, rows_of
 from addressvlm.errors import AddressVLMError
 from addressvlm.evaluation.metrics import MEANINGS
-from addressvlm.folders import SUMMARY, read_json
+from addressvlm.folders import SUMMARY, read_json, require_complete
 from addressvlm.inspection.balance import counts
 from addressvlm.inspection.citypage import PAGE, by_name
 from addressvlm.inspection.datasetfigures import dataset_figures, locations_of, photos_of
@@ -53,7 +53,8 @@ class Aligned:
 def show_dataset(folder: Path, page: Path | None = None) -> dict[str, Any]:
     """Write the page of a data set (by default `show.html` in its folder); returns its figures and path."""
     require_dataset(folder)
-    figures = dataset_figures(folder)
+    figures, config = dataset_figures(folder), read_config(folder)
+    labels = require_complete(folder).get("labels")  # where `label` had the texts written
     page = page or folder / PAGE
     photos = photos_of(folder)
     gazetteer = _gazetteer(folder)
@@ -63,7 +64,8 @@ def show_dataset(folder: Path, page: Path | None = None) -> dict[str, Any]:
         _ENVIRONMENT,
         "dataset.html.j2",
         figures=figures,
-        config=read_config(folder),
+        config=config,
+        texts_by=labels["model"] if labels else config["describe"],
         levels=figures["levels"],
         map=dataset_map(folder, photos, gazetteer),
         splits=SPLITS,

@@ -34,5 +34,5 @@ def downloaded(name: str) -> Path:
         at = f" --revision {revision}" if revision else ""
         raise UsageError(
             f"the weights of {name!r} are not on this machine, and addressvlm downloads none; get them by "
-            f"`hf download {hub_id}{at} --local-dir {hub_id.split('/')[-1]}` and give that folder"
+            f"`hf download {hub_id}{at}`, behind which this name finds them, or give a folder that holds them"
         ) from None
