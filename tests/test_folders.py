@@ -32,6 +32,21 @@ def test_another_config_is_refused_by_field(tmp_path: Path) -> None:
         pass
 
 
+def test_what_was_refused_before_anything_was_made_leaves_the_folder_free(tmp_path: Path) -> None:
+    def refused(number: int, file: str) -> None:
+        with open_step(tmp_path / "a", "city", {"number": number}):
+            if file:
+                (tmp_path / "a" / file).write_text("half")
+            raise AddressVLMError("no such photo")
+
+    with pytest.raises(AddressVLMError, match="no such photo"):
+        refused(1, "")
+    with pytest.raises(AddressVLMError, match="no such photo"):
+        refused(2, "photos.parquet")
+    with pytest.raises(UsageError, match="number: 2 there, 3 now"):
+        refused(3, "")
+
+
 def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(UsageError, match=r"thesis\.txt"), open_step(tmp_path, "city", {}):

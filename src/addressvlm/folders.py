@@ -126,15 +126,23 @@ def open_step(folder: Path, step: str, config: Mapping[str, Any]) -> Iterator[St
 
     Creates the folder, or continues one with an equal config. Refuses a folder that another process holds,
     one that holds something else, and one made with another config (the fields that differ are named); in
-    these two nothing is touched. Leftovers of killed writes are removed.
+    these two nothing is touched. Leftovers of killed writes are removed. A block that ends with an
+    `AddressVLMError` before it has written anything leaves the folder free for another config.
     """
     wanted: dict[str, Any] = json.loads(json.dumps({"step": step, **config}))
     _require_fit(folder, wanted)
     with own_folder(folder):
         _require_fit(folder, wanted)  # another process may have come first
-        if not (folder / CONFIG).exists():
+        new = not (folder / CONFIG).exists()
+        if new:
             write_json(folder / CONFIG, wanted)
-        yield Step(folder, wanted)
+        try:
+            yield Step(folder, wanted)
+        except AddressVLMError:
+            # What was refused before anything was made must not stand in the way of a better wish.
+            if new and {entry.name for entry in folder.iterdir()} <= {CONFIG, LOCK}:
+                (folder / CONFIG).unlink()
+            raise
 
 
 @contextmanager

@@ -69,6 +69,11 @@ def test_value_out_of_range_is_an_error_that_names_the_field(field: str, value: 
         replace(LOCALIZATION, **{field: value})
 
 
+def test_only_parts_that_there_are_can_be_trained() -> None:
+    with pytest.raises(UsageError, match="trains is vison,language; it must be of vision"):
+        replace(LOCALIZATION, trains=("vison", "language"))
+
+
 def test_every_field_says_what_it_is() -> None:
     import ast
     import inspect

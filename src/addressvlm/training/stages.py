@@ -92,6 +92,13 @@ class Stage:
             _require(field, getattr(self, field), getattr(self, field) > 0, "more than 0")
         for field in ("lora_dropout", "warmup_ratio"):
             _require(field, getattr(self, field), 0 <= getattr(self, field) < 1, "in [0, 1)")
+        known = ("vision", "projector", "language")
+        _require(
+            "trains",
+            ",".join(self.trains),
+            bool(self.trains) and {*self.trains} <= {*known},
+            f"of {', '.join(known)}",
+        )
         if self.quantization != "none" and self.tuning != "lora":
             raise UsageError(f"weights in {self.quantization} cannot be tuned whole; tuning must be lora")
 
