@@ -1,4 +1,5 @@
 import geopandas as gpd
+import pyproj
 import pytest
 from shapely import LineString, Point, Polygon, box
 
@@ -107,3 +108,20 @@ def test_names_are_cleaned(value: object, name: str) -> None:
 
 def test_decomposed_letters_are_composed() -> None:
     assert clean_name("Tu\u0308binger Straße") == "Tübinger Straße"
+
+
+def test_metres_are_true_at_the_streets_though_a_district_is_a_continent() -> None:
+    streets = gpd.GeoDataFrame(
+        {"name": ["Woodward Avenue"]},
+        geometry=[LineString([(-83.05, 42.33), (-83.06, 42.35)])],
+        crs="EPSG:4326",
+    )
+    districts = gpd.GeoDataFrame({"name": ["West"]}, geometry=[box(-179, 18, 179, 71)], crs="EPSG:4326")
+    plane = street_map(streets, districts).projection
+    x, _ = plane.to_xy([42.34, 42.34], [-83.05, -83.049])
+    metres = pyproj.Geod(ellps="WGS84").inv(-83.05, 42.34, -83.049, 42.34)[2]
+    assert x[1] - x[0] == pytest.approx(metres, rel=1e-5)
+
+
+def test_a_city_s_plane_is_centred_in_its_box(town: StreetMap) -> None:
+    assert town.projection.origin == town.bounds.centre

@@ -13,7 +13,7 @@ import shapely
 
 from addressvlm.errors import AddressVLMError
 from addressvlm.geo.naming import checked_language, language_of, name_key
-from addressvlm.geo.places import Bounds, Projection
+from addressvlm.geo.places import Bounds, LatLon, Projection
 
 WGS84 = "EPSG:4326"
 
@@ -33,6 +33,10 @@ _NO_NAMES = {
     "unnamed street",
     "unknown",
 }
+
+
+# A hundred kilometres: as wide as what a plane shows truly.
+_CITY_DEG = 1.0
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,15 @@ class StreetMap:
 
     @cached_property
     def projection(self) -> Projection:
-        """The metric plane around the middle of the city."""
-        return Projection(self.bounds.centre)
+        """The metric plane around the middle of the city.
+
+        Where shapes reach far beyond it, as a country among the districts does, the middle of its streets.
+        """
+        box = self.bounds
+        if max(box.east - box.west, box.north - box.south) <= _CITY_DEG:
+            return Projection(box.centre)
+        lon, lat = np.median(shapely.get_coordinates(self.streets.geometry), axis=0)
+        return Projection(LatLon(float(lat), float(lon)))
 
 
 def street_map(
