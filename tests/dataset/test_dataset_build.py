@@ -19,7 +19,8 @@ from addressvlm.dataset.describing import rule_based_describe
 from addressvlm.dataset.options import DatasetOptions
 from addressvlm.dataset.tables import read_conversations, read_questions, read_table
 from addressvlm.errors import AddressVLMError, UsageError
-from addressvlm.folders import write_json
+from addressvlm.folders import read_json, sha256, write_json
+from addressvlm.imagery.fonts import FONT
 
 SMALL = DatasetOptions(image_px=96)
 
@@ -258,6 +259,35 @@ def test_a_picture_outside_of_the_city_is_left_out_and_told(own_town: Path, tmp_
     rewrite_photos(own_town, lambda photos: photos.replace({"file": {"images/2-2-0.jpg": "../mine.jpg"}}))
     skipped = build(own_town, tmp_path / "out")["skipped"]["photos"]
     assert skipped["2-2-0"].startswith("'../mine.jpg' leads out of the folder that names it")
+
+
+def test_streets_that_the_font_has_no_letters_for_are_counted_and_told(
+    own_town: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    streets = gpd.read_parquet(own_town / "streets.parquet")
+    streets.replace({"name": {"Oak Avenue": "大通り", "Pine Avenue": "𝖯𝗂𝗇𝖾"}}).to_parquet(
+        own_town / "streets.parquet"
+    )
+    assert build(own_town, tmp_path / "usual")["unwritten_streets"] == 2
+    assert "2 of 8 street names, such as '大通り', will stand on no map" in capsys.readouterr().err
+    font = FONT.with_name("DejaVuSans.ttf")
+    summary = build(own_town, tmp_path / "own", name_style="along", font=str(font))
+    assert summary["unwritten_streets"] == 1
+    config = read_json(tmp_path / "own" / "config.json")
+    assert config["font"] == sha256(font)
+    written = {
+        name for some in read_table(tmp_path / "own", "alignment")["map_names"].to_pylist() for name in some
+    }
+    assert "𝖯𝗂𝗇𝖾" in written
+    assert "大通り" not in written
+
+
+def test_a_font_that_is_not_there_or_none_is_told(own_town: Path, tmp_path: Path) -> None:
+    (tmp_path / "no.ttf").write_text("no font")
+    for name, words in (("gone.ttf", "font: there is no file"), ("no.ttf", "is not a font file")):
+        with pytest.raises(UsageError, match=words):
+            build(own_town, tmp_path / "out", name_style="along", font=str(tmp_path / name))
+    assert not (tmp_path / "out").exists()
 
 
 def with_tiles(town: Path) -> None:
