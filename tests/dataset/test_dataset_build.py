@@ -233,6 +233,18 @@ def test_a_rerun_writes_only_the_labels_that_are_missing(town: Path, tmp_path: P
     assert again.written == 14  # seven locations with two photos each were done, the eighth was not
 
 
+@pytest.mark.parametrize("loss", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_a_location_whose_pictures_a_power_cut_took_is_made_again(
+    town: Path, summary: dict[str, Any], tmp_path: Path, loss: Callable[[Path], object]
+) -> None:
+    with pytest.raises(ConnectionError):
+        build(town, tmp_path / "out", describe=Fragile(15))
+    loss(sorted((tmp_path / "out" / "images" / "grafted").iterdir())[0])
+    again = Fragile(1000)
+    assert build(town, tmp_path / "out", describe=again)["sha256"]["images"] == summary["sha256"]["images"]
+    assert again.written == 14 + 2
+
+
 def refuse(image: Any, prompt: str) -> str:
     raise AddressVLMError("no more disk")
 
