@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,18 @@ def test_an_interrupted_job_goes_on_after_the_last_whole_batch(tmp_path: Path) -
     written = write_pictures(second, rows(*"abcdefg"), {}, tmp_path, workers=1)
     assert second.painted == list("efg")
     assert [outcome.scene for outcome in written.values()] == [f"a picture of {name}" for name in "abcdefg"]
+
+
+@pytest.mark.parametrize("loss", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_a_batch_whose_pictures_a_power_cut_took_is_made_again(
+    tmp_path: Path, loss: Callable[[Path], object]
+) -> None:
+    first = write_pictures(Painter(), rows(*"abcd", "bad"), {}, tmp_path, workers=1)
+    loss(tmp_path / "images/1.jpg")
+    again = Painter()
+    assert write_pictures(again, rows(*"abcd", "bad"), {}, tmp_path, workers=1) == first
+    assert again.painted == list("abcd")
+    assert (tmp_path / "images/1.jpg").read_text() == "b"
 
 
 def test_notes_of_other_files_are_not_believed(tmp_path: Path) -> None:

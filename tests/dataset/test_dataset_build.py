@@ -19,7 +19,8 @@ from addressvlm.dataset.describing import rule_based_describe
 from addressvlm.dataset.options import DatasetOptions
 from addressvlm.dataset.tables import read_conversations, read_questions, read_table
 from addressvlm.errors import AddressVLMError, UsageError
-from addressvlm.folders import write_json
+from addressvlm.folders import read_json, sha256, write_json
+from addressvlm.imagery.fonts import FONT
 
 SMALL = DatasetOptions(image_px=96)
 
@@ -232,6 +233,18 @@ def test_a_rerun_writes_only_the_labels_that_are_missing(town: Path, tmp_path: P
     assert again.written == 14  # seven locations with two photos each were done, the eighth was not
 
 
+@pytest.mark.parametrize("loss", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_a_location_whose_pictures_a_power_cut_took_is_made_again(
+    town: Path, summary: dict[str, Any], tmp_path: Path, loss: Callable[[Path], object]
+) -> None:
+    with pytest.raises(ConnectionError):
+        build(town, tmp_path / "out", describe=Fragile(15))
+    loss(sorted((tmp_path / "out" / "images" / "grafted").iterdir())[0])
+    again = Fragile(1000)
+    assert build(town, tmp_path / "out", describe=again)["sha256"]["images"] == summary["sha256"]["images"]
+    assert again.written == 14 + 2
+
+
 def refuse(image: Any, prompt: str) -> str:
     raise AddressVLMError("no more disk")
 
@@ -258,6 +271,35 @@ def test_a_picture_outside_of_the_city_is_left_out_and_told(own_town: Path, tmp_
     rewrite_photos(own_town, lambda photos: photos.replace({"file": {"images/2-2-0.jpg": "../mine.jpg"}}))
     skipped = build(own_town, tmp_path / "out")["skipped"]["photos"]
     assert skipped["2-2-0"].startswith("'../mine.jpg' leads out of the folder that names it")
+
+
+def test_streets_that_the_font_has_no_letters_for_are_counted_and_told(
+    own_town: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    streets = gpd.read_parquet(own_town / "streets.parquet")
+    streets.replace({"name": {"Oak Avenue": "大通り", "Pine Avenue": "𝖯𝗂𝗇𝖾"}}).to_parquet(
+        own_town / "streets.parquet"
+    )
+    assert build(own_town, tmp_path / "usual")["unwritten_streets"] == 2
+    assert "2 of 8 street names, such as '大通り', will stand on no map" in capsys.readouterr().err
+    font = FONT.with_name("DejaVuSans.ttf")
+    summary = build(own_town, tmp_path / "own", name_style="along", font=str(font))
+    assert summary["unwritten_streets"] == 1
+    config = read_json(tmp_path / "own" / "config.json")
+    assert config["font"] == sha256(font)
+    written = {
+        name for some in read_table(tmp_path / "own", "alignment")["map_names"].to_pylist() for name in some
+    }
+    assert "𝖯𝗂𝗇𝖾" in written
+    assert "大通り" not in written
+
+
+def test_a_font_that_is_not_there_or_none_is_told(own_town: Path, tmp_path: Path) -> None:
+    (tmp_path / "no.ttf").write_text("no font")
+    for name, words in (("gone.ttf", "font: there is no file"), ("no.ttf", "is not a font file")):
+        with pytest.raises(UsageError, match=words):
+            build(own_town, tmp_path / "out", name_style="along", font=str(tmp_path / name))
+    assert not (tmp_path / "out").exists()
 
 
 def with_tiles(town: Path) -> None:

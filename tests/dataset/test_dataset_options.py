@@ -25,11 +25,12 @@ from addressvlm.errors import UsageError
         ("split", (0.0, 0.5, 0.5)),
         ("split", (0.7, -0.2, 0.5)),
         ("split", (0.7, 0.3)),
+        ("font", "level.ttf"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_named_with_its_field(field: str, value: Any) -> None:
     with pytest.raises(UsageError, match=f"^{field} is "):
-        DatasetOptions(**{field: value})
+        DatasetOptions(**{"name_style": "level", field: value})
 
 
 def test_names_are_written_larger_on_larger_maps() -> None:

@@ -58,11 +58,19 @@ def _batches(kind: str, items: Mapping[str, Any], first: int) -> list[Batch]:
 def _write_batch(writer: Writer, folder: Path, batch: Batch) -> list[Written]:
     note = folder / NOTES / f"{batch.number:06d}.json"
     if note.exists() and (before := read_json(note))["files"] == list(batch.files):
-        return [Written(**outcome) for outcome in before["written"]]
+        noted = [Written(**outcome) for outcome in before["written"]]
+        # Notes are flushed to disk and pictures are not: after a power cut a picture may be gone or empty.
+        if all(map(_is_there, (folder / file for file in batch.files), noted)):
+            return noted
     pairs = zip(batch.items, batch.files, strict=True)
     written = [_write(writer, batch.kind, item, folder / file) for item, file in pairs]
     write_json(note, {"files": list(batch.files), "written": [asdict(outcome) for outcome in written]})
     return written
+
+
+def _is_there(path: Path, noted: Written) -> bool:
+    """Whether a picture is as it was noted; one that could not be written has none."""
+    return bool(noted.reason) or (path.is_file() and sha256(path) == noted.sha256)
 
 
 def _write(writer: Writer, kind: str, item: Any, path: Path) -> Written:

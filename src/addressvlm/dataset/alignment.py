@@ -112,6 +112,7 @@ def labelled_map(
         reserved=reserved,
         font_px=font_px,
         level=options.names_level,
+        font=Path(options.font) if options.font else None,
     )
 
 

@@ -22,9 +22,10 @@ from addressvlm.dataset.questions import LEVELS, Vocabulary
 from addressvlm.dataset.seeds import generator
 from addressvlm.dataset.splits import split_locations, thin_out
 from addressvlm.dataset.tables import SCHEMAS, table_path, write_table
-from addressvlm.errors import AddressVLMError
+from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.folders import fingerprint, open_step, require_complete, sha256
-from addressvlm.work import Workers
+from addressvlm.imagery.labelling import unwritable
+from addressvlm.work import Workers, say
 
 Counts = Counter[tuple[str, str, str]]
 Sample = dict[str, Any]
@@ -51,10 +52,13 @@ def build_dataset(
     options = replace(options or DatasetOptions(), **fields)
     city = load_city(city_folder)
     mark = fingerprint(city_folder)
-    config = {"city": city.name, "fingerprint": mark, **asdict(options), "describe": _name(describe)}
+    # Of a font counts what it is, not where it lies.
+    decisive = {**asdict(options), "font": _font_digest(options)}
+    config = {"city": city.name, "fingerprint": mark, **decisive, "describe": _name(describe)}
     with open_step(out, "dataset", config) as step:
         summary = step.summary
         if summary is None:
+            unwritten = _unwritten_streets(city, options)
             photos, left_out = _split_photos(city, options)
             words = _vocabulary(city, photos["train"])
             photos["train"] = thin_out(photos["train"], options)
@@ -63,7 +67,9 @@ def build_dataset(
                     Task(city_folder, mark, out, options, describe), _places(photos, options), workers
                 )
             )
-            summary = step.finish(_tables(city, out, options, _Made(photos, left_out, words, parts)))
+            summary = step.finish(
+                _tables(city, out, options, _Made(photos, left_out, words, parts, unwritten))
+            )
         shutil.rmtree(out / PARTS, ignore_errors=True)
         return summary
 
@@ -71,12 +77,37 @@ def build_dataset(
 @dataclass(frozen=True)
 class _Made:
     """What the tables are written from: photos by split, how many were too near to another split, names for
-    questions, what became of pictures."""
+    questions, what became of pictures, how many streets have names that the font lacks letters of."""
 
     photos: Mapping[str, pd.DataFrame]
     left_out: Mapping[str, int]
     words: Vocabulary
     parts: list[Part]
+    unwritten_streets: int
+
+
+def _font_digest(options: DatasetOptions) -> str | None:
+    if options.font is None:
+        return None
+    if not Path(options.font).is_file():
+        raise UsageError(f"font: there is no file {options.font}")
+    unwritable((), font=Path(options.font))  # says if it is no font
+    return sha256(Path(options.font))
+
+
+def _unwritten_streets(city: City, options: DatasetOptions) -> int:
+    """How many names of the city's streets can stand on no map for want of letters; some are told at once."""
+    if not options.labels:
+        return 0
+    names, font = city.streets["name"], Path(options.font) if options.font else None
+    lacking = unwritable(names, level=options.names_level, font=font)
+    if lacking:
+        style = " --name-style along" if options.names_level else ""
+        say(
+            f"{len(lacking)} of {len(names)} street names, such as {lacking[0]!r}, will stand on no map, "
+            f"because the font lacks their letters; name one that has them: --font FILE{style}"
+        )
+    return len(lacking)
 
 
 def _split_photos(city: City, options: DatasetOptions) -> tuple[dict[str, pd.DataFrame], dict[str, int]]:
@@ -169,6 +200,7 @@ def _tables(city: City, out: Path, options: DatasetOptions, made: _Made) -> dict
             "photos": skipped,
             "maps": sorted({part.without_map for part in made.parts if part.without_map}),
         },
+        "unwritten_streets": made.unwritten_streets,
         "sha256": _digests(out),
     }
 

@@ -31,6 +31,9 @@ class DatasetOptions:
     name_style: NameStyle = "auto"
     """How street names stand: along their streets, or level with each letter in a cell of a grid; auto: level
     in pictures below 200 pixels, where small models can hardly read them otherwise."""
+    font: str | None = None
+    """A font file (.ttf, .otf, .ttc) for street names along their streets, where the usual font lacks letters
+    (Japanese, Korean, Thai, …)."""
     control: Control = "none"
     """What alignment pictures lack while their texts stay: names on the map (unnamed), the map (blank), the
     right map (elsewhere), all but the street view (view). Or the texts are mixed up (shuffled)."""
@@ -77,6 +80,12 @@ class DatasetOptions:
             "font_px",
             self.font_px,
             "it must lie between 4 and 100",
+        )
+        _require(
+            self.font is None or not self.names_level,
+            "font",
+            self.font,
+            "names that stand level have a font of their own: it needs name_style = along",
         )
         _require(0 < self.block_m < float("inf"), "block_m", self.block_m, "it must be a length in metres")
         _require(0 <= self.apart_m < float("inf"), "apart_m", self.apart_m, "it must be a length in metres")

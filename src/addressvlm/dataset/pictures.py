@@ -4,8 +4,8 @@ A finished location leaves a part: what became of its photos, and its alignment 
 the locations that have none.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ from PIL import Image
 from addressvlm.cities.city import City, load_city
 from addressvlm.dataset.alignment import NoImagery, View, alignment_samples
 from addressvlm.dataset.describing import Describe
-from addressvlm.dataset.files import photo_file, save_picture
+from addressvlm.dataset.files import grafted_file, map_file, photo_file, save_picture, stitched_file
 from addressvlm.dataset.options import DatasetOptions
 from addressvlm.errors import AddressVLMError
-from addressvlm.folders import read_json, write_json
+from addressvlm.folders import read_json, sha256, write_json
 from addressvlm.imagery.grafting import fitted
 from addressvlm.imagery.opening import open_image, upright_size
 from addressvlm.work import Workers, in_processes, track
@@ -54,12 +54,14 @@ class Place:
 class Part:
     """What became of a place: rows of the alignment table, and reasons by photo for what could not be opened.
 
-    `without_map` says why a training location has no samples, or is empty.
+    `without_map` says why a training location has no samples, or is empty. `pictures` are the digests of the
+    files made.
     """
 
     samples: Sequence[dict[str, Any]]
     skipped: dict[str, str]
     without_map: str
+    pictures: dict[str, str] = field(default_factory=dict)
 
 
 def make_pictures(task: Task, places: Sequence[Place], workers: Workers) -> Iterator[Part]:
@@ -72,7 +74,10 @@ def make_pictures(task: Task, places: Sequence[Place], workers: Workers) -> Iter
 def _make_place(task: Task, place: Place) -> Part:
     path = task.out / PARTS / f"{place.location}.json"
     if path.exists():
-        return Part(**read_json(path))
+        before = Part(**read_json(path))
+        # Parts are flushed to disk and pictures are not: after a power cut a picture may be gone or empty.
+        if _digests(task.out, before.pictures) == before.pictures:
+            return before
     city = _city(task.city, task.fingerprint)
     views, skipped = _open_views(city, place, task.options.image_px)
     for view in views:
@@ -88,9 +93,20 @@ def _make_place(task: Task, place: Place) -> Part:
             samples = [asdict(sample) for sample in made]
         except NoImagery as error:
             without_map = _without_paths(error, city)
-    part = Part(samples, skipped, without_map)
+    part = Part(samples, skipped, without_map, _digests(task.out, _files(place)))
     write_json(path, asdict(part))
     return part
+
+
+def _files(place: Place) -> list[str]:
+    """All files that a place may have."""
+    each = (photo_file, grafted_file, stitched_file)
+    return [map_file(place.location), *(file(photo) for photo in place.photos for file in each)]
+
+
+def _digests(out: Path, files: Iterable[str]) -> dict[str, str]:
+    """The digests of those files that are there."""
+    return {file: sha256(out / file) for file in files if (out / file).is_file()}
 
 
 @lru_cache(maxsize=1)

@@ -1,9 +1,10 @@
 """Street names written on a satellite picture, along their streets (Sec. 3.2) or level in cells."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from html import escape
 from pathlib import Path
 
 import geopandas as gpd
@@ -90,12 +91,12 @@ def draw_street_names(
     if not font_px > 0:
         raise UsageError(f"font_px is {font_px}; letters must be above 0 px high")
     assert streets["name"].is_unique, "one row a street, as `street_map` makes them"
-    font = font or (MONOSPACED if level else FONT)
-    visible = _visible_parts(streets, frame, reserved, min_px=2 * font_px)
-    parts = {name: found for name, found in visible if _characters(font).issuperset(map(ord, name))}
+    visible = dict(_visible_parts(streets, frame, reserved, min_px=2 * font_px))
+    lacking = unwritable(visible, level=level, font=font)
+    parts = {name: found for name, found in visible.items() if name not in lacking}
     if level:
         return _set_level(image, parts, reserved, font_px)
-    canvas = Canvas(frame.size_px, _styles(frame.size_px, font_px, _register(font)))
+    canvas = Canvas(frame.size_px, _styles(frame.size_px, font_px, _register(font or FONT)))
     if reserved:
         canvas.reserve(reserved)
     labels: dict[str, Label] = {}
@@ -108,6 +109,15 @@ def draw_street_names(
                 labels[name] = _label(name, style, letters)
                 break
     return LabelledMap(canvas.over(image), tuple(labels[name] for name in parts if name in labels))
+
+
+def unwritable(names: Iterable[str], *, level: bool = False, font: Path | None = None) -> list[str]:
+    """The names that `draw_street_names` leaves out because its font, or `font`, lacks some of their letters.
+
+    Raises `UsageError` where `font` is no font file.
+    """
+    known = _characters(font or (MONOSPACED if level else FONT))
+    return [name for name in names if not known.issuperset(map(ord, name))]
 
 
 def _set_level(
@@ -209,7 +219,7 @@ def _direction_deg(boxes: npt.NDArray[np.float64]) -> float:
 
 def _styles(size_px: int, font_px: float, face: str) -> str:
     halo = max(1.0, font_px / 8)
-    look = _LOOK.format(face=face, size=font_px, halo=halo)
+    look = _LOOK.format(face=escape(face), size=font_px, halo=halo)
     level_margin = halo + max(1.0, _DESCENT * font_px)
     return _STYLES.format(look=look, halo=halo, margin=halo + 1, level_margin=level_margin, size_px=size_px)
 
@@ -227,5 +237,5 @@ def _register(font: Path) -> str:
 def _characters(font: Path) -> frozenset[int]:
     try:
         return frozenset(FT2Font(str(font)).get_charmap())
-    except RuntimeError:
+    except (RuntimeError, OSError):
         raise UsageError(f"{font} is not a font file") from None
