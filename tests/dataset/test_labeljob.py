@@ -254,6 +254,11 @@ def test_a_labelled_data_set_can_be_exported_and_shown_like_the_old_one(
     assert "has not looked at the pictures" not in card
     show_dataset(labelled)
     assert "Texts by parrot." in (labelled / "show.html").read_text("utf-8")
+    (labelled / "source.json").unlink()  # as in folders made before there was one
+    with pytest.raises(AddressVLMError, match="run the `label` command that made it again"):
+        export_dataset(labelled, tmp_path / "again", "llava")
+    label(source, labelled, seed=9)
+    assert read_config(labelled)["seed"] == 5
 
 
 def test_the_card_of_the_rivals_labels_tells_of_street_views_alone(dataset: Path, tmp_path: Path) -> None:
