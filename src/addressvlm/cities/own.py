@@ -213,7 +213,8 @@ class OwnSource:
 
 def _listed(offer: Offer) -> tuple[Any, ...]:
     """What decides the photo's bytes and row, without its path."""
-    content = _content(offer.path) if offer.path and not offer.reason else None
+    tells_its_place = offer.lat is None
+    content = _content(offer.path, ends=tells_its_place) if offer.path and not offer.reason else None
     place = (
         offer.lat,
         offer.lon,
@@ -226,13 +227,16 @@ def _listed(offer: Offer) -> tuple[Any, ...]:
     return offer.source, *place, offer.reason, content
 
 
-def _content(path: Path) -> tuple[int, str] | None:
-    """Size of a photo and digest of both its ends; None if it cannot be read: that is told when it is opened.
+def _content(path: Path, *, ends: bool) -> tuple[int, str] | None:
+    """Size of a photo and digest of its `ends`; None if it cannot be read: that is told when it is opened.
 
-    At the ends stand EXIF and XMP, where a place may be corrected without another size. Whole photos would be
-    hundreds of gigabytes; what changes in their middle changes their size.
+    There stand EXIF and XMP, where a place may be corrected without another size. Whole photos would be
+    hundreds of gigabytes; what changes in their middle changes their size. Where the place is told elsewhere,
+    a million photos need not be opened for this.
     """
     try:
+        if not ends:
+            return path.stat().st_size, ""
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _END_BYTES))
