@@ -21,7 +21,7 @@ from addressvlm.dataset.labeljob import LEDGER, label_dataset
 from addressvlm.dataset.labeloptions import LabelOptions, Limits
 from addressvlm.dataset.tables import read_config, read_conversations, read_table, write_table
 from addressvlm.errors import AddressVLMError, UsageError
-from addressvlm.folders import open_step, read_json, require_complete, sha256, write_json
+from addressvlm.folders import own_folder, read_json, require_complete, sha256, write_json
 from addressvlm.inspection.datasetpage import show_dataset
 
 
@@ -299,7 +299,7 @@ def test_two_pictures_are_asked_about_together(dataset: Path, tmp_path: Path) ->
 
 def test_a_folder_that_another_process_writes_is_left_alone(dataset: Path, tmp_path: Path) -> None:
     with (
-        open_step(tmp_path / "out", "labels", {}),
+        own_folder(tmp_path / "out"),
         pytest.raises(AddressVLMError, match="another process is writing"),
     ):
         label(dataset, tmp_path / "out")

@@ -57,7 +57,7 @@ def test_loss_and_gradients_of_adapters_are_hugging_faces_and_pefts(preset: str,
     for name, weight in theirs.named_parameters():
         if weight.requires_grad:
             difference = (found[name].grad - weight.grad).norm() / weight.grad.norm()
-            assert difference < 1e-5, name
+            assert difference < 3e-5, name  # CPUs differ in the order of their sums: 1.2e-5 without AVX-512
 
 
 def test_blocks_of_a_long_causal_attention_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:

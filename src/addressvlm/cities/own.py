@@ -213,7 +213,7 @@ class OwnSource:
 
 def _listed(offer: Offer) -> tuple[Any, ...]:
     """What decides the photo's bytes and row, without its path."""
-    tells_its_place = offer.lat is None
+    tells_its_place = math.isnan(offer.lat)
     content = _content(offer.path, ends=tells_its_place) if offer.path and not offer.reason else None
     place = (
         offer.lat,
