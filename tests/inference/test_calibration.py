@@ -1,11 +1,11 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.folders import write_json
-from addressvlm.geo.places import Address
 from addressvlm.inference.calibration import CALIBRATION, Calibration, calibrate, fit_temperature, tempered
 from addressvlm.inference.fusion import normalised
 from addressvlm.inference.gazetteer import Gazetteer
@@ -18,6 +18,10 @@ def beliefs_and_truths(photos: int, names: int, seed: int) -> tuple[np.ndarray, 
     dice = np.random.default_rng(seed)
     log_p = normalised(2 * dice.normal(size=(photos, names)))
     return log_p, np.array([dice.choice(names, p=np.exp(row)) for row in log_p])
+
+
+def photos_at(*rows: tuple[str, str, str]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["district", "street", "location"])
 
 
 @pytest.mark.parametrize("overconfidence", [1.0, 3.0, 0.4])
@@ -62,22 +66,21 @@ def test_an_impossible_coverage_is_an_error(coverage: float) -> None:
 
 def test_a_calibration_is_of_pairs_and_tells_of_streets_and_districts(tmp_path: Path) -> None:
     pairs = np.log([[0.5, 0.2, 0.3], [0.1, 0.1, 0.8], [0.2, 0.7, 0.1]])
-    addresses = [Address("South", "Oak"), Address("South", "Elm"), Address("West", "Oak")]
-    calibration = calibrate(TOWN, pairs, addresses, ["a", "b", "c"], "abc")
+    photos = photos_at(("South", "Oak", "a"), ("South", "Elm", "b"), ("West", "Oak", "c"))
+    calibration = calibrate(TOWN, pairs, photos, "abc")
     told = np.exp(tempered(pairs, calibration.temperature))
     true = {level: [probability for probability, _ in ones] for level, ones in calibration.truths.items()}
     assert true["both"] == pytest.approx(sorted([told[0, 1], told[1, 2]]))
     assert true["street"] == pytest.approx(sorted([told[0, 0] + told[0, 1], told[1, 2]]))
     assert true["district"] == pytest.approx(sorted([told[0, 1] + told[0, 2], told[1, 1] + told[1, 2]]))
     calibration.save(tmp_path)
-    loaded = Calibration.load(tmp_path)
-    assert loaded is not None
-    assert loaded.threshold("street", 0.4) == calibration.threshold("street", 0.4)
+    assert Calibration.load(tmp_path) == calibration
 
 
 def test_photos_of_a_place_weigh_as_much_as_one() -> None:
-    pairs, address = np.log([[0.5, 0.2, 0.3]] * 4), Address("South", "Oak")
-    truths = calibrate(TOWN, pairs, [address] * 4, ["a", "a", "a", "b"], "").truths
+    pairs = np.log([[0.5, 0.2, 0.3]] * 4)
+    photos = photos_at(*(("South", "Oak", place) for place in "aaab"))
+    truths = calibrate(TOWN, pairs, photos, "").truths
     assert sorted(weight for _, weight in truths["both"]) == pytest.approx([1 / 3, 1 / 3, 1 / 3, 1])
 
 
@@ -92,7 +95,7 @@ def test_sets_keep_their_promise_for_photos_of_places_that_were_not_seen() -> No
         told = sorted((one, 1 / views) for one in true[:places].ravel().tolist())
         least = Calibration(1.0, {"street": told}, "").threshold("street", 0.9)
         held.append((true[places] >= least).mean())
-    assert np.mean(held) == pytest.approx(0.9, abs=0.035)  # 0.86 if every photo counted alike
+    assert 0.9 <= np.mean(held) <= 0.97  # 0.87 if every photo counted alike
 
 
 def test_a_calibration_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
@@ -107,4 +110,4 @@ def test_a_run_may_be_without_calibration(tmp_path: Path) -> None:
 
 def test_without_a_known_address_there_is_nothing_to_calibrate() -> None:
     with pytest.raises(AddressVLMError, match="nothing to calibrate"):
-        calibrate(TOWN, np.log([[0.5, 0.2, 0.3]]), [Address("West", "Oak")], ["a"], "")
+        calibrate(TOWN, np.log([[0.5, 0.2, 0.3]]), photos_at(("West", "Oak", "a")), "")

@@ -32,8 +32,16 @@ def batch(backbone: Backbone, rounds: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("rounds", ["chain", "star"])
-@pytest.mark.parametrize("preset", ["tiny", "mini-siglip"])
-def test_loss_and_gradients_of_adapters_are_hugging_faces_and_pefts(preset: str, rounds: str) -> None:
+@pytest.mark.parametrize(
+    ("preset", "dtype", "most"),
+    [
+        ("tiny", torch.float32, 1e-5),  # Phi-3's norm is in float32 whatever comes in
+        ("mini-siglip", torch.float64, 1e-12),  # in float32 CPUs differ by more than we do
+    ],
+)
+def test_loss_and_gradients_of_adapters_are_hugging_faces_and_pefts(
+    preset: str, dtype: torch.dtype, most: float, rounds: str
+) -> None:
     """Stock layers, stock attention, peft's adapters; a star with the mask that they take."""
     backbone = build_backbone(preset, seed=0)
     data = batch(backbone, rounds)
@@ -41,14 +49,16 @@ def test_loss_and_gradients_of_adapters_are_hugging_faces_and_pefts(preset: str,
     for name, weight in theirs.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.1, generator=torch.Generator().manual_seed(len(name)))
+    theirs = theirs.to(dtype)
     ours = copy.deepcopy(theirs)
     loss = AnswerLoss(ours, backbone.preprocessing, bf16=False)(**data)["loss"]
     loss.backward()
+    mask = data.get("mask", (data["input_ids"] != backbone.tokenizer.pad_token_id).long())
     expected = theirs(
         input_ids=data["input_ids"],
-        attention_mask=data.get("mask", (data["input_ids"] != backbone.tokenizer.pad_token_id).long()),
+        attention_mask=mask.to(dtype) if mask.is_floating_point() else mask,
         position_ids=data.get("position_ids"),
-        pixel_values=backbone.preprocessing.normalise(data["pixels"]),
+        pixel_values=backbone.preprocessing.normalise(data["pixels"]).to(dtype),
         labels=data["labels"],
     ).loss
     expected.backward()
@@ -57,7 +67,7 @@ def test_loss_and_gradients_of_adapters_are_hugging_faces_and_pefts(preset: str,
     for name, weight in theirs.named_parameters():
         if weight.requires_grad:
             difference = (found[name].grad - weight.grad).norm() / weight.grad.norm()
-            assert difference < 3e-5, name  # CPUs differ in the order of their sums: 1.2e-5 without AVX-512
+            assert difference < most, name
 
 
 def test_blocks_of_a_long_causal_attention_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:

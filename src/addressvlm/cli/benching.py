@@ -13,6 +13,7 @@ app = typer.Typer(help="Speed, side by side with what others would use.", no_arg
 
 @app.command("infer")
 def infer(
+    context: typer.Context,
     out: Out = Path("runs/bench-infer"),
     base: Annotated[str, typer.Option(help="A run folder, a preset (mini), or random:PRESET.")] = "mini",
     results: Annotated[
@@ -26,12 +27,13 @@ def infer(
 
     result = bench_inference(out, base, workers=workers)
     if results is not None:
-        publish_bench(result, results, f"addressvlm bench infer --base {base} --results {results}")
+        publish_bench(result, results, told(context))
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else bench_table(result))
 
 
 @app.command("geocode")
 def geocode(
+    context: typer.Context,
     streets: Annotated[Path, typer.Argument(help="Streets: OSM, GeoJSON, GeoPackage or GeoParquet.")],
     districts: Annotated[Path, typer.Argument(help="Districts, in any of these formats.")],
     points: Annotated[int, typer.Option(help="How many random points.")] = 10_000_000,
@@ -45,13 +47,13 @@ def geocode(
 
     result = bench_geocoding(streets, districts, points=points)
     if results is not None:
-        command = f"addressvlm bench geocode {streets.name} {districts.name} --points {points}"
-        publish_bench_geo(result, results, f"{command} --results {results}")
+        publish_bench_geo(result, results, told(context))
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else bench_geo_table(result))
 
 
 @app.command("pictures")
 def pictures(
+    context: typer.Context,
     city: Annotated[Path, typer.Argument(help="A city folder with photos.")],
     photos: Annotated[int, typer.Option(help="How many of its photos.")] = 100,
     image_px: Annotated[int, typer.Option(help="Side of the pictures.")] = 336,
@@ -69,13 +71,13 @@ def pictures(
 
     result = bench_pictures(city, photos=photos, image_px=image_px)
     if results is not None:
-        command = f"addressvlm bench pictures {city.name} --photos {photos} --image-px {image_px}"
-        publish_bench_pictures(result, results, f"{command} --results {results}")
+        publish_bench_pictures(result, results, told(context))
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else bench_pictures_table(result))
 
 
 @app.command("label")
 def label(
+    context: typer.Context,
     out: Out = Path("runs/bench-label"),
     samples: Annotated[int, typer.Option(help="Samples to label.")] = 5000,
     concurrency: Annotated[int, typer.Option(help="Calls in flight.")] = 8,
@@ -99,15 +101,13 @@ def label(
     bench = LabelBench(samples, concurrency, workers, kills, service_s=service_s, timeout_s=timeout_s)
     result = bench_labels(out, bench)
     if results is not None:
-        given = f"--samples {samples} --concurrency {concurrency} --workers {workers} --kills {kills}"
-        times = f"--service-s {service_s:g} --timeout-s {timeout_s:g}"
-        command = f"addressvlm bench label {given} {times} --results {results.name}"
-        publish_bench_label(result, results, command)
+        publish_bench_label(result, results, told(context))
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else bench_label_table(result))
 
 
 @app.command("train")
 def train(
+    context: typer.Context,
     full: Annotated[
         bool, typer.Option("--full", help="The paper's sizes, random weights; needs a GPU.")
     ] = False,
@@ -150,8 +150,5 @@ def train(
         torch.set_num_threads(threads)
     result = bench_training(plan, chosen=lanes.split(",") if lanes else None)
     if results is not None:
-        command = told(
-            "bench train", full=full, quick=quick, batch=batch, threads=threads, lanes=lanes, results=results
-        )
-        publish_bench_training(result, results, command)
+        publish_bench_training(result, results, told(context))
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else bench_training_table(result))

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from addressvlm.cli import asking, benching, cities, datasets, exporting, labels, reproducing, training
-from addressvlm.cli.options import AsJson, Out, Workers, print_result
+from addressvlm.cli.options import AsJson, Out, Workers, print_result, told
 from addressvlm.errors import AddressVLMError, InterruptedJob, UsageError
 
 app = typer.Typer(
@@ -77,6 +77,7 @@ def options(
 
 @app.command()
 def demo(
+    context: typer.Context,
     out: Out = Path("runs/demo"),
     seed: Annotated[int, typer.Option(help="Seed of the split, the questions and the training.")] = 0,
     workers: Workers = None,
@@ -98,7 +99,7 @@ def demo(
         from addressvlm.experiments.classifier import classify
 
         line = {"classifier": classify(out / "dataset")["metrics"]}
-        publish({**summary, **line}, results, f"addressvlm demo --seed {seed} --results {results}")
+        publish({**summary, **line}, results, told(context))
     print(json.dumps(summary, indent=2, ensure_ascii=False) if as_json else demo_text(summary, out))
 
 

@@ -41,15 +41,26 @@ Run = Annotated[Path, typer.Option(help="A run folder made by `train`.")]
 Dataset = Annotated[Path, typer.Argument(help="A data set folder made by `dataset build`.")]
 
 
-def told(command: str, **options: object) -> str:
-    """The command line with the options that were given, for a result to say; of a path its name alone."""
-    words = [f"addressvlm {command}"]
-    for name, value in options.items():
-        flag = f"--{name.replace('_', '-')}"
-        if value is True:
-            words.append(flag)
-        elif value is not None and value is not False:
-            words.append(f"{flag} {value.name if isinstance(value, Path) else value}")
+_DECIDES_NOTHING = ("out", "as_json")
+
+
+def told(context: typer.Context) -> str:
+    """The command line as far as it decides a result, for the result to say.
+
+    Of paths outside of the working directory only the name is told.
+    """
+    words = [context.command_path]
+    for parameter in context.command.params:
+        name, value = str(parameter.name), context.params[str(parameter.name)]
+        source = context.get_parameter_source(name)
+        if name in _DECIDES_NOTHING or source is None or source.name != "COMMANDLINE":
+            continue
+        if isinstance(value, Path) and (value.is_absolute() or ".." in value.parts):
+            value = value.name
+        if parameter.param_type_name == "option":
+            words.append(parameter.opts[0])
+        if value is not True:
+            words.append(str(value))
     return " ".join(words)
 
 

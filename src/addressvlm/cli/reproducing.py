@@ -14,6 +14,7 @@ app = typer.Typer(help="Measurements of the paper, and the ones it lacks.", no_a
 
 @app.command("controls")
 def controls(
+    context: typer.Context,
     out: Out = Path("runs/controls"),
     cities: Annotated[
         str | None,
@@ -40,13 +41,13 @@ def controls(
         plan = dataclasses.replace(plan, seeds=seeds)
     result = run_controls(out, workers=workers, plan=plan)
     if results is not None:
-        command = told("reproduce controls", cities=cities, seeds=seeds, results=results)
-        publish_controls(result, results, command)
+        publish_controls(result, results, told(context))
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else controls_table(result))
 
 
 @app.command("beliefs")
 def beliefs(
+    context: typer.Context,
     out: Out = Path("runs/beliefs"),
     cities: Annotated[
         str | None,
@@ -74,13 +75,13 @@ def beliefs(
     photos = sorted(real_photos.rglob("*.jp*g")) if real_photos is not None else []
     result = run_beliefs(out, real_photos=photos, workers=workers, plan=plan)
     if results is not None:
-        command = told("reproduce beliefs", cities=cities, real_photos=real_photos, results=results)
-        publish_beliefs(result, results, command)
+        publish_beliefs(result, results, told(context))
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else beliefs_table(result))
 
 
 @app.command("cities")
 def cities(
+    context: typer.Context,
     data: Annotated[Path, typer.Option(help="The folder of real files, as docs/real-cities.md lays it out.")],
     out: Out = Path("runs/cities"),
     only: Annotated[
@@ -98,6 +99,5 @@ def cities(
     names = only.split(",") if only is not None else None
     result = run_real_cities(data, out, names=names, workers=workers)
     if results is not None:
-        command = told("reproduce cities", data=data, only=only, results=results)
-        publish_real_cities(result, results, command)
+        publish_real_cities(result, results, told(context))
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else real_cities_table(result))

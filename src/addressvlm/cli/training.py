@@ -32,6 +32,7 @@ Recipe = Annotated[
 
 @app.command("pretrain")
 def pretrain(
+    context: typer.Context,
     out: Out,
     preset: Annotated[str, typer.Option(help="The base to make: mini or mini-siglip.")] = "mini",
     start: Annotated[
@@ -91,23 +92,7 @@ def pretrain(
     if ship is not None:
         from addressvlm.experiments.shipping import ship as ship_base
 
-        changed = {
-            "start": start,
-            "cities": cities if cities != SceneOptions.cities else None,
-            "first_city": first_city if first_city != SceneOptions.first_seed else None,
-            **{
-                f"{name}_epochs": epochs if epochs != usual.num_train_epochs else None
-                for name, epochs, usual in (
-                    ("reading", reading_epochs, READING),
-                    ("spelling", spelling_epochs, SPELLING),
-                    ("seeing", seeing_epochs, SEEING),
-                    ("speaking", speaking_epochs, SPEAKING),
-                    ("everything", everything_epochs, EVERYTHING),
-                    ("further", further_epochs, FURTHER),
-                )
-            },
-        }
-        ship_base(out, ship, told("train pretrain", preset=preset, seed=seed, **changed))
+        ship_base(out, ship, told(context))
     print_result(summary, as_json)
 
 

@@ -4,7 +4,7 @@ import hashlib
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -201,7 +201,7 @@ def _tables(city: City, out: Path, options: DatasetOptions, made: _Made) -> dict
             "maps": sorted({part.without_map for part in made.parts if part.without_map}),
         },
         "unwritten_streets": made.unwritten_streets,
-        "sha256": _digests(out),
+        "sha256": _digests(out, made.parts),
     }
 
 
@@ -247,12 +247,12 @@ def _dropped(photos: pd.DataFrame, counts: Counts) -> dict[str, int]:
     return {level: len(photos) - counts["judgment", level, "No"] for level in LEVELS}
 
 
-def _digests(out: Path) -> dict[str, str]:
+def _digests(out: Path, parts: Sequence[Part]) -> dict[str, str]:
     """SHA-256 of every table, and one of all pictures together."""
     files = [*(table_path(out, name) for name in SCHEMAS), out / GAZETTEER]
     pictures = hashlib.sha256()
-    for path in sorted((out / "images").rglob("*.jpg")):
-        pictures.update(f"{path.relative_to(out).as_posix()} {sha256(path)}\n".encode())
+    for file, digest in sorted(pair for part in parts for pair in part.pictures.items()):
+        pictures.update(f"{file} {digest}\n".encode())
     return {file.name: sha256(file) for file in files} | {"images": pictures.hexdigest()}
 
 

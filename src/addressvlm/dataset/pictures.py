@@ -5,7 +5,7 @@ the locations that have none.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -54,14 +54,14 @@ class Place:
 class Part:
     """What became of a place: rows of the alignment table, and reasons by photo for what could not be opened.
 
-    `without_map` says why a training location has no samples, or is empty. `pictures` are the digests of the
-    files made.
+    `without_map` says why a training location has no samples, or is empty; `pictures` are the digests of the
+    files made, by path.
     """
 
     samples: Sequence[dict[str, Any]]
     skipped: dict[str, str]
     without_map: str
-    pictures: dict[str, str] = field(default_factory=dict)
+    pictures: dict[str, str]
 
 
 def make_pictures(task: Task, places: Sequence[Place], workers: Workers) -> Iterator[Part]:
@@ -74,10 +74,11 @@ def make_pictures(task: Task, places: Sequence[Place], workers: Workers) -> Iter
 def _make_place(task: Task, place: Place) -> Part:
     path = task.out / PARTS / f"{place.location}.json"
     if path.exists():
-        before = Part(**read_json(path))
+        before = read_json(path)
+        made = before.get("pictures")
         # Parts are flushed to disk and pictures are not: after a power cut a picture may be gone or empty.
-        if _digests(task.out, before.pictures) == before.pictures:
-            return before
+        if made and _digests(task.out, made) == made:
+            return Part(**before)
     city = _city(task.city, task.fingerprint)
     views, skipped = _open_views(city, place, task.options.image_px)
     for view in views:

@@ -33,9 +33,9 @@ from addressvlm.evaluation.reliability import (
 from addressvlm.experiments.demo import DemoPlan
 from addressvlm.experiments.results import MEASURED, measured
 from addressvlm.folders import fingerprint, open_step
-from addressvlm.geo.places import Address, LatLon, Projection
+from addressvlm.geo.places import LatLon, Projection
 from addressvlm.inference.beliefs import none_of_these
-from addressvlm.inference.calibration import Calibration, calibrate, tempered
+from addressvlm.inference.calibration import Calibration, calibrate, log_likelihood, tempered, true_pairs
 from addressvlm.inference.constrained import constrained_answers
 from addressvlm.inference.fusion import fuse, normalised, of_districts, of_streets, pairs_near
 from addressvlm.inference.gazetteer import Gazetteer
@@ -51,7 +51,6 @@ _REPLICATES = 2000
 _INDEPENDENCES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _FIXES_M = (100.0, 300.0)
 _COVERAGES = (0.8, 0.9, 0.95)
-_IMPOSSIBLE = -50.0  # no single truth decides everything
 
 
 @dataclass(frozen=True)
@@ -120,15 +119,13 @@ def _measured(home: Path, strangers: Mapping[str, Photos], plan: BeliefsPlan) ->
         config={"run": fingerprint(home / "localize")},
     )
     val, test = (_believed(localizer, home, split) for split in ("val", "test"))
-    addresses = [Address(*row) for row in zip(val.photos["district"], val.photos["street"], strict=True)]
-    places = val.photos["location"].tolist()
-    calibration = calibrate(localizer.names, val.pairs, addresses, places, fingerprint(home / "dataset"))
+    calibration = calibrate(localizer.names, val.pairs, val.photos, fingerprint(home / "dataset"))
     # As `locate` puts them together: calibrated first. Which address is likeliest does not depend on how
     # independent the photos are; how likely it is does.
     sure = replace(val, pairs=calibration.apply(val.pairs))
     independence = max(
         _INDEPENDENCES,
-        key=lambda weight: _log_likelihood(_fused(sure, max(plan.together), weight, plan.seed)[1]),
+        key=lambda weight: _log_likelihood(_fused(sure, max(plan.together), weight, plan.seed)),
     )
     return {
         "photos": len(test.photos),
@@ -154,22 +151,12 @@ def _believed(localizer: Localizer, home: Path, split: str) -> _City:
     photos, pictures = _pictures(home, split)
     read = track(localizer.distributions(pictures), f"photos ({split})", len(pictures))
     pairs = np.stack([beliefs["both"] for beliefs in read])
-    return _City(photos, pairs, _true_pairs(localizer.names, photos))
+    return _City(photos, pairs, true_pairs(localizer.names, photos))
 
 
 def _pictures(home: Path, split: str) -> tuple[pd.DataFrame, list[tuple[Picture, ...]]]:
     photos = read_questions(home / "dataset", split).drop_duplicates("photo").reset_index(drop=True)
     return photos, [tuple(home / "dataset" / image for image in images) for images in photos["images"]]
-
-
-def _true_pairs(names: Gazetteer, photos: pd.DataFrame) -> npt.NDArray[np.intp]:
-    numbers = {
-        (names.districts[district], names.streets[street]): number
-        for number, (district, street) in enumerate(names.pairs)
-    }
-    return np.array(
-        [numbers.get(pair, -1) for pair in zip(photos["district"], photos["street"], strict=True)], np.intp
-    )
 
 
 def _accuracies(
@@ -184,10 +171,9 @@ def _accuracies(
     sure = replace(test, pairs=calibration.apply(test.pairs))
     found = {"one photo": _marks(localizer.names, normalised(test.pairs), test)}
     for number in (*plan.together, None):
-        right, queries = _fused(sure, number, independence, plan.seed)
+        queries = _fused(sure, number, independence, plan.seed)
         name = "all photos of a place" if number is None else f"{number} photos of a place"
         found[name] = _marks(localizer.names, queries.pairs, queries)
-        assert len(right) == len(queries.pairs)
     for within_m in _FIXES_M:
         prior = _priors(localizer, home, test, within_m, plan.seed)
         found[f"one photo, position within {within_m:g} m"] = _marks(
@@ -221,11 +207,8 @@ def _share(values: Floats, locations: pd.Series) -> dict[str, Any]:
     return {"mean": 100 * float(values.mean()), "interval": [float(low), float(high)]}
 
 
-def _fused(photos: _City, number: int | None, independence: float, seed: int) -> tuple[Floats, _City]:
-    """Queries of `number` photos of a place each (None or too many: all), and which are right.
-
-    Photos are drawn without repetition.
-    """
+def _fused(photos: _City, number: int | None, independence: float, seed: int) -> _City:
+    """Queries of `number` photos of a place each (None or too many: all), drawn without repetition."""
     dice = np.random.default_rng(seed)
     pairs, first = [], []
     for _, rows in photos.photos.groupby("location", sort=True):
@@ -235,14 +218,13 @@ def _fused(photos: _City, number: int | None, independence: float, seed: int) ->
             chosen = order[begin : begin + size]
             pairs.append(fuse(photos.pairs[chosen], independence=independence))
             first.append(chosen[0])
-    fused = _City(photos.photos.loc[first], np.stack(pairs), photos.truth[first])
-    return (fused.pairs.argmax(axis=1) == fused.truth).astype(float), fused
+    return _City(photos.photos.loc[first], np.stack(pairs), photos.truth[first])
 
 
 def _log_likelihood(queries: _City) -> float:
-    """Of the true pairs, on average; queries at an address without a pair are left out."""
-    known = np.flatnonzero(queries.truth >= 0)
-    return float(np.maximum(queries.pairs[known, queries.truth[known]], _IMPOSSIBLE).mean())
+    """Of the true pairs; queries at an address without a pair are left out."""
+    known = queries.truth >= 0
+    return log_likelihood(queries.pairs[known], queries.truth[known])
 
 
 def _priors(localizer: Localizer, home: Path, test: _City, within_m: float, seed: int) -> Floats:

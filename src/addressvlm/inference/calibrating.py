@@ -8,7 +8,6 @@ import numpy as np
 from addressvlm.dataset.tables import read_questions
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.folders import CONFIG, fingerprint, read_json
-from addressvlm.geo.places import Address
 from addressvlm.inference.calibration import calibrate
 from addressvlm.inference.localizer import Localizer
 from addressvlm.work import say, track
@@ -35,9 +34,7 @@ def calibrate_run(localizer: Localizer, dataset: Path) -> dict[str, Any]:
     pictures = [tuple(dataset / image for image in images) for images in photos["images"]]
     read = track(localizer.distributions(pictures), "photos", len(pictures))
     pairs = np.stack([beliefs["both"] for beliefs in read])
-    addresses = [Address(*names) for names in zip(photos["district"], photos["street"], strict=True)]
-    places = photos["location"].tolist()
-    calibration = calibrate(localizer.names, pairs, addresses, places, fingerprint(dataset))
+    calibration = calibrate(localizer.names, pairs, photos, fingerprint(dataset))
     calibration.save(localizer.run)
     return {
         "photos": len(photos),

@@ -4,10 +4,10 @@ Everything here is fitted on validation photos alone, and takes it that an addre
 """
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +15,18 @@ import numpy.typing as npt
 from addressvlm.dataset.answers import Level
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.folders import read_json, write_json
-from addressvlm.geo.places import Address
 from addressvlm.inference.fusion import normalised, of_districts, of_streets
 from addressvlm.inference.gazetteer import Gazetteer
 from addressvlm.inference.nametrie import Floats
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CALIBRATION = "calibration.json"
 
 _COLDEST, _HOTTEST = 0.05, 20.0
 _SEARCHES = 60
+_IMPOSSIBLE = -50.0  # one impossible truth must not decide everything
 _ROUNDING = 1e-9  # of sums of weights
 
 
@@ -59,11 +62,11 @@ class Calibration:
         if not 0 < coverage < 1:
             raise UsageError(f"coverage is {coverage}, but it must be between 0 and 1")
         probabilities, weights = np.array(self.truths[level]).T
-        # Of n places and a new one, all in one draw, the new one is as likely at any rank as at any other;
-        # photos of one place resemble each other, so not they but their places are counted.
-        allowed = (weights.sum() + 1) * (1 - coverage)
-        below = np.flatnonzero(weights.cumsum() <= allowed * (1 + _ROUNDING))
-        return float(probabilities[below[-1]]) if len(below) else 0.0
+        # Photos of one place resemble each other, so places are counted. Of n places and a new one, all in
+        # one draw, a share of 1 - coverage may be left out, of which the new one counts as a whole.
+        allowed = (weights.sum() + 1) * (1 - coverage) - 1
+        kept = np.flatnonzero(weights.cumsum() - weights <= allowed + _ROUNDING)
+        return float(probabilities[kept[-1]]) if len(kept) else 0.0
 
     def save(self, run: Path) -> None:
         """Write the calibration beside the model of a run."""
@@ -75,38 +78,44 @@ class Calibration:
         if not (run / CALIBRATION).is_file():
             return None
         stored = read_json(run / CALIBRATION)
-        truths = stored["truths"]
-        if not all(isinstance(one, list) for level in truths.values() for one in level):
-            raise AddressVLMError(f"{run / CALIBRATION} is of an earlier version; calibrate {run} again")
+        try:
+            truths = {
+                level: [(told, weight) for told, weight in ones] for level, ones in stored["truths"].items()
+            }
+        except TypeError:
+            raise AddressVLMError(
+                f"{run / CALIBRATION} is of an earlier version; calibrate {run} again"
+            ) from None
         return Calibration(stored["temperature"], truths, stored["dataset"])
 
 
-def calibrate(
-    gazetteer: Gazetteer, pairs: Floats, addresses: Sequence[Address], places: Sequence[str], dataset: str
-) -> Calibration:
-    """Fit a calibration to beliefs (photos, pairs) of photos whose addresses and places are known.
+def true_pairs(gazetteer: Gazetteer, photos: "pd.DataFrame") -> npt.NDArray[np.intp]:
+    """The number of the pair at which each photo (`district`, `street`) lies, -1 where there is none."""
+    addresses = zip(photos["district"], photos["street"], strict=True)
+    return np.array([gazetteer.pair_numbers.get(address, -1) for address in addresses], np.intp)
+
+
+def calibrate(gazetteer: Gazetteer, pairs: Floats, photos: "pd.DataFrame", dataset: str) -> Calibration:
+    """Fit a calibration to beliefs (photos, pairs) of photos with known `district`, `street` and `location`.
 
     Photos at an address that is no pair of the gazetteer are left out.
     """
-    numbers = {
-        (gazetteer.districts[district], gazetteer.streets[street]): (number, district, street)
-        for number, (district, street) in enumerate(gazetteer.pairs)
-    }
-    known = [number for number, at in enumerate(addresses) if (at.district, at.street) in numbers]
-    if not known:
+    true = true_pairs(gazetteer, photos)
+    known = true >= 0
+    if not known.any():
         raise AddressVLMError("no validation photo lies at an address of the gazetteer; nothing to calibrate")
-    true = np.array([numbers[addresses[n].district, addresses[n].street] for n in known])
-    temperature = fit_temperature(pairs[known], true[:, 0])
+    true, places = true[known], photos["location"][known]
+    temperature = fit_temperature(pairs[known], true)
     both = tempered(pairs[known], temperature)
+    districts, streets = np.array(gazetteer.pairs)[true].T
     told = {
-        "both": (both, true[:, 0]),
-        "district": (of_districts(gazetteer, both), true[:, 1]),
-        "street": (of_streets(gazetteer, both), true[:, 2]),
+        "both": (both, true),
+        "district": (of_districts(gazetteer, both), districts),
+        "street": (of_streets(gazetteer, both), streets),
     }
-    views = Counter(places[number] for number in known)
-    weights = [1 / views[places[number]] for number in known]
+    weights = (1 / places.map(places.value_counts())).tolist()
     truths = {
-        level: sorted(zip(np.exp(log_p[np.arange(len(known)), right]).tolist(), weights, strict=True))
+        level: sorted(zip(np.exp(log_p[np.arange(len(true)), right]).tolist(), weights, strict=True))
         for level, (log_p, right) in told.items()
     }
     return Calibration(temperature, truths, dataset)
@@ -117,18 +126,21 @@ def tempered(log_p: Floats, temperature: float) -> Floats:
     return normalised(log_p / temperature)
 
 
+def log_likelihood(log_p: Floats, truths: npt.NDArray[np.intp]) -> float:
+    """Of the true names (photos,) under beliefs (photos, names), on average."""
+    return float(np.maximum(log_p[np.arange(len(truths)), truths], _IMPOSSIBLE).mean())
+
+
 def fit_temperature(log_p: Floats, truths: npt.NDArray[np.intp]) -> float:
     """The temperature under which the true names (photos,) are most probable in all, from 0.05 to 20."""
 
-    def surprise(log_temperature: float) -> float:
-        told = tempered(log_p, math.exp(log_temperature))
-        # One impossible truth must not decide everything.
-        return -float(np.maximum(told[np.arange(len(truths)), truths], -50.0).mean())
-
     low, high = math.log(_COLDEST), math.log(_HOTTEST)
-    for _ in range(_SEARCHES):  # ternary search: the surprise has one valley
+    for _ in range(_SEARCHES):  # ternary search: the likelihood has one peak
         third = (high - low) / 3
-        if surprise(low + third) < surprise(high - third):
+        cold, hot = (
+            log_likelihood(tempered(log_p, math.exp(one)), truths) for one in (low + third, high - third)
+        )
+        if cold > hot:
             high -= third
         else:
             low += third

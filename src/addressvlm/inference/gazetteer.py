@@ -55,6 +55,14 @@ class Gazetteer:
         return Gazetteer(districts, streets, pairs, spellings, shares)
 
     @cached_property
+    def pair_numbers(self) -> dict[tuple[str, str], int]:
+        """The number of every pair by its names, (district, street)."""
+        return {
+            (self.districts[district], self.streets[street]): number
+            for number, (district, street) in enumerate(self.pairs)
+        }
+
+    @cached_property
     def pair_names(self) -> tuple[str, ...]:
         """Every pair as the answer to a joint question."""
         return tuple(

@@ -180,7 +180,8 @@ def _placed(rows: Rows) -> Iterator[tuple[int, Twig, slice]]:
 def _last_layer_for(model: PreTrainedModel, wanted: torch.Tensor) -> Iterator[None]:
     """Let the last layer, behind whose keys no token sees another, work on the wanted tokens alone.
 
-    `wanted` is (rows, tokens), True for them. In the mini models this saves a fifth of the language model.
+    `wanted` is (rows, tokens), True for them. In the mini models, of three layers, this saves a quarter of
+    the products of the language model.
     """
 
     def select(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
