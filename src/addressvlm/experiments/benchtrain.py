@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForImageTextToText
 
-from addressvlm.environment import environment
+from addressvlm.environment import environment, has_bf16
 from addressvlm.experiments.benchloader import loader_rates, processes_needed
 from addressvlm.experiments.results import publish
 from addressvlm.experiments.trainlanes import Clock, Lane, Work, lanes, stock_batch, wait_for_device
@@ -33,7 +33,6 @@ from addressvlm.model.template import BOS, IMAGE
 from addressvlm.model.tokenizer import mini_tokenizer
 from addressvlm.training.batches import Sample, collate
 from addressvlm.training.loss import AnswerLoss
-from addressvlm.training.precision import has_bf16
 from addressvlm.work import keep_freed_memory, say
 
 FULL = PRESETS["llava-phi3-mini"]

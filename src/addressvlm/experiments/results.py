@@ -48,7 +48,7 @@ def made(summary: Mapping[str, Any], command: str) -> dict[str, str]:
     """
     return {
         **summary.get(MEASURED, measured()),
-        "machine": f"{_processor()}, {summary.get('cores', '?')} cores",
+        "machine": _machine(summary),
         "command": command,
     }
 
@@ -83,6 +83,12 @@ def _git(*arguments: str) -> str:
         return ""
     done = subprocess.run([git, *arguments], capture_output=True, text=True, check=False)  # noqa: S603  # fixed words
     return done.stdout.strip()
+
+
+def _machine(summary: Mapping[str, Any]) -> str:
+    """The machine, so far as the summary of a result and this computer say."""
+    bfloat16 = {True: ", bfloat16", False: ", no bfloat16"}.get(summary.get("bfloat16", ""), "")
+    return f"{_processor()}, {summary.get('cores', '?')} cores{bfloat16}"
 
 
 def _processor() -> str:

@@ -4,6 +4,7 @@ import os
 
 import torch
 
+from addressvlm.environment import has_bf16
 from addressvlm.training.stages import Stage
 
 
@@ -22,11 +23,3 @@ def frozen_dtype(stage: Stage) -> torch.dtype:
 def computes_in_bf16(stage: Stage) -> bool:
     """Whether the stage computes in bfloat16 here: on a GPU, or on a CPU with instructions for it."""
     return has_bf16() if stage.bf16 == "auto" else stage.bf16 == "true"
-
-
-def has_bf16() -> bool:
-    """Whether this machine computes in bfloat16; elsewhere it is emulated, at a tenth of the speed."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    features = torch.cpu.get_capabilities()
-    return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
