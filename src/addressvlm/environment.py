@@ -40,7 +40,7 @@ def has_bf16() -> bool:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, cores, accelerators, and whether there is bfloat16: half the speed of training hangs on it."""
+    """Versions, cores, accelerators, and whether they have bfloat16, on which half the speed hangs."""
     import torch
 
     devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
