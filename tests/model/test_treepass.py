@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,9 +107,9 @@ def test_long_twigs_behind_others_attend_by_their_layout(
 ) -> None:
     cut: list[bool] = []
 
-    def counting(*arguments: object, layout: object = None, **options: object) -> object:
+    def counting(*arguments: Any, layout: Any = None, **options: Any) -> Any:
         cut.append(layout is not None)
-        return treeattention._attention_by_twigs(*arguments, layout=layout, **options)  # type: ignore[arg-type]
+        return treeattention._attention_by_twigs(*arguments, layout=layout, **options)
 
     use_tree_attention(model)
     monkeypatch.setitem(AttentionInterface._global_mapping, "twigs", counting)
@@ -126,9 +127,9 @@ def test_the_last_layer_attends_for_the_last_tokens_alone(
 ) -> None:
     queries: list[int] = []
 
-    def counting(*arguments: torch.Tensor, **options: object) -> object:
+    def counting(*arguments: Any, **options: Any) -> Any:
         queries.append(arguments[1].shape[2])
-        return sdpa_attention_forward(*arguments, **options)  # type: ignore[arg-type]
+        return sdpa_attention_forward(*arguments, **options)
 
     use_tree_attention(model)
     monkeypatch.setattr(treeattention, "sdpa_attention_forward", counting)
