@@ -122,6 +122,30 @@ def test_the_corner_is_kept_free_for_the_widest_and_the_highest_photo(from_above
     assert np.asarray(labelled.image)[:112, 112:].min() == 255
 
 
+def test_a_place_aside_lies_anywhere_on_its_map_but_under_the_photo(
+    from_above: City, satellite: CountingSatellite, tmp_path: Path
+) -> None:
+    for seed in range(40):
+        _, recorder = samples_at(from_above, "2-3", tmp_path, control="aside", seed=seed)
+    place = from_above.photos[from_above.photos["location"] == "2-3"][["lat", "lon"]].mean()
+    spots = np.concatenate([frame.to_pixels([place["lat"]], [place["lon"]]) for frame in satellite.frames], 1)
+    x, y = spots
+    assert len(satellite.frames) == 40
+    assert spots.min() > 10
+    assert spots.max() < 214
+    assert not ((x > 224 - 112) & (y < 84)).any()
+    assert min((x < 112).sum(), (y > 112).sum(), (x > 112).sum()) > 5
+    assert not read_hint(recorder.seen[0][1]).centred
+
+
+def test_a_place_aside_is_where_it_was_when_asked_again(
+    from_above: City, satellite: CountingSatellite, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        samples_at(from_above, "2-3", tmp_path, control="aside")
+    assert satellite.frames[0] == satellite.frames[1]
+
+
 def test_without_labels_the_map_is_the_bare_picture(from_above: City, tmp_path: Path) -> None:
     samples, recorder = samples_at(from_above, "2-3", tmp_path, labels=False)
     assert samples[0].map_names == ()

@@ -11,7 +11,7 @@ from PIL import Image
 from addressvlm.dataset.build import build_dataset
 from addressvlm.errors import UsageError
 
-CONTROLS = ("none", "unnamed", "blank", "elsewhere", "view", "shuffled")
+CONTROLS = ("none", "unnamed", "blank", "elsewhere", "view", "shuffled", "aside")
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,16 @@ def test_shuffled_texts_are_the_same_ones_of_other_photos(built: dict[str, Path]
     assert (true["street"] == mixed["street"]).all()
 
 
+def test_of_a_photo_that_lies_aside_nothing_is_said_about_the_centre(built: dict[str, Path]) -> None:
+    columns = ["location", "question", "district", "street"]
+    true, aside = samples(built["none"]), samples(built["aside"])
+    pd.testing.assert_frame_equal(aside[columns], true[columns])
+    assert true["answer"].str.contains("centre").all()
+    assert not aside["answer"].str.contains("centre").any()
+    for text, street in zip(aside["answer"], aside["street"], strict=True):
+        assert text.count(street) >= 2
+
+
 def test_stage_two_is_the_same_for_all(built: dict[str, Path]) -> None:
     for table in ("train", "val", "test"):
         assert len({(folder / f"{table}.parquet").read_bytes() for folder in built.values()}) == 1
@@ -81,3 +91,8 @@ def test_stage_two_is_the_same_for_all(built: dict[str, Path]) -> None:
 def test_a_control_needs_grafts(town: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="it needs variant = graft"):
         build_dataset(town, tmp_path / "data", variant="pair", control="blank")
+
+
+def test_a_photo_aside_must_leave_room_on_the_map(town: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="delta is 0.9, but control = aside needs room"):
+        build_dataset(town, tmp_path / "data", delta=0.9, control="aside")

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import shapely
 from PIL import Image
@@ -12,6 +13,7 @@ from addressvlm.cities.city import City
 from addressvlm.dataset.describing import Describe, Hint, Pictures, alignment_question, hinted_prompt
 from addressvlm.dataset.files import grafted_file, map_file, photo_file, save_picture, stitched_file
 from addressvlm.dataset.options import DatasetOptions
+from addressvlm.dataset.seeds import generator
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.geo.places import LatLon
 from addressvlm.imagery.grafting import graft, graft_box, pair, stitch
@@ -22,6 +24,7 @@ from addressvlm.imagery.satellite import Frame
 _NEAR_M = 40.0
 _GAP_M = 2.0
 _GREY = "#7f7f7f"  # of a blank map
+_EDGE = 0.06  # of a map's side: no photo is taken nearer to its edge, if not taken in its middle
 
 
 class NoImagery(AddressVLMError):
@@ -94,26 +97,40 @@ def labelled_map(
     The photos that will be grafted on it share it, so no name stands where the widest and the highest of them
     (`photo_sizes`: width, height) will lie. Raises `NoImagery` where the source shows nothing of the place.
     """
+    boxes = [graft_box(options.image_px, size, options.delta) for size in photo_sizes]
+    hidden = (min(box[0] for box in boxes), 0, options.image_px, max(box[3] for box in boxes))
     places = city.photos.loc[city.photos["location"] == location, ["lat", "lon"]].mean()
     frame = Frame(LatLon(float(places["lat"]), float(places["lon"])), city.map_side_m, options.image_px)
+    if options.control == "aside":
+        frame = _aside(frame, hidden, generator(options.seed, "aside", location))
     satellite = _from_above(city, frame)
     if not options.labels:
         return LabelledMap(satellite, ())
-    reserved = None
-    if options.variant == "graft":
-        boxes = [graft_box(options.image_px, size, options.delta) for size in photo_sizes]
-        reserved = (min(box[0] for box in boxes), 0, options.image_px, max(box[3] for box in boxes))
     # Stitching halves the map, and its names with it.
     font_px = 2 * options.label_px if options.variant == "stitch" else options.label_px
     return draw_street_names(
         satellite,
         frame,
         city.streets,
-        reserved=reserved,
+        reserved=hidden if options.variant == "graft" else None,
         font_px=font_px,
         level=options.names_level,
         font=Path(options.font) if options.font else None,
     )
+
+
+def _aside(frame: Frame, hidden: tuple[int, int, int, int], rng: np.random.Generator) -> Frame:
+    """The frame moved so that its centre comes to lie anywhere that the photo does not hide."""
+    edge = _EDGE * frame.size_px
+    left, _, _, bottom = hidden
+    while True:
+        x, y = rng.uniform(edge, frame.size_px - edge, 2)
+        if x < left - edge or y > bottom + edge:
+            break
+    per_px = frame.side_m / frame.size_px
+    east, north = (frame.size_px / 2 - x) * per_px, (y - frame.size_px / 2) * per_px
+    lat, lon = frame.projection.to_latlon(east, north)
+    return replace(frame, centre=LatLon(float(lat), float(lon)))
 
 
 def _spoilt_map(
@@ -181,4 +198,5 @@ def _hint(city: City, row: pd.Series, map_names: tuple[str, ...], options: Datas
         scene=row["scene"] if isinstance(row["scene"], str) else None,
         map_names=map_names,
         variant=options.variant,
+        centred=options.control != "aside",
     )

@@ -50,7 +50,8 @@ class Hint:
     """What the writer of a label is told: facts about the photo, none of which may be contradicted.
 
     `cross_street` is a street that meets `street` near the photo; `scene` says in words what the photo shows;
-    `map_names` are the street names that can be read on the map.
+    `map_names` are the street names that can be read on the map; `centred` says whether the photo was taken
+    in the middle of it.
     """
 
     city: str
@@ -61,6 +62,7 @@ class Hint:
     scene: str | None = None
     map_names: tuple[str, ...] = ()
     variant: Variant = "graft"
+    centred: bool = True
 
 
 def alignment_question(levels: Sequence[str], variant: Variant) -> str:
@@ -80,10 +82,11 @@ def hinted_prompt(hint: Hint) -> str:
     facts = {
         name: value
         for name, value in asdict(hint).items()
-        if value not in (None, ()) and name not in ("levels", "variant")
+        if value not in (None, (), True) and name not in ("levels", "variant")
     }
+    spot = "at the centre of" if hint.centred else "somewhere on"
     instructions = (
-        f"{layout} {capital(view)} was taken at the centre of {satellite}. Examine both and deduce on which "
+        f"{layout} {capital(view)} was taken {spot} {satellite}. Examine both and deduce on which "
         f"{street} and in which {district} {view} was taken, providing your rationale. Begin your response "
         f'with the address, for example: "Based on the visual clues provided in the image, {view} appears to '
         'be taken from a location near the intersection of STREET and CROSS STREET in DISTRICT." Then '
@@ -147,7 +150,13 @@ def _seen(hint: Hint, rng: np.random.Generator) -> list[str]:
 
 def _on_map(hint: Hint, rng: np.random.Generator) -> str:
     """What of the address the map shows: names only if they can be read there."""
-    if hint.street not in hint.map_names:
+    if not hint.centred:
+        course = one_of(
+            rng,
+            f"On the satellite view the road of the photo is {hint.street}",
+            f"The road that fits on the satellite view is {hint.street}",
+        )
+    elif hint.street not in hint.map_names:
         course = one_of(
             rng,
             f"The road at the centre of the satellite view is {hint.street}",

@@ -8,10 +8,11 @@ from addressvlm.errors import UsageError
 Variant = Literal["graft", "stitch", "pair"]
 SplitBy = Literal["location", "block", "time", "cluster", "given"]
 NameStyle = Literal["auto", "along", "level"]
-Control = Literal["none", "unnamed", "blank", "elsewhere", "view", "shuffled"]
+Control = Literal["none", "unnamed", "blank", "elsewhere", "view", "shuffled", "aside"]
 
 SMALLEST_PX = 10.0  # no street name is written smaller: the mini models could not read it
 _SMALL_PX = 200
+_WIDEST_ASIDE = 0.75
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class DatasetOptions:
     (Japanese, Korean, Thai, …)."""
     control: Control = "none"
     """What alignment pictures lack while their texts stay: names on the map (unnamed), the map (blank), the
-    right map (elsewhere), all but the street view (view). Or the texts are mixed up (shuffled)."""
+    right map (elsewhere), all but the street view (view). Or the texts are mixed up (shuffled). Or the photo
+    was taken anywhere on its map, and the texts say so (aside), so that the middle gives nothing away."""
     rounds: int = 7
     """Questions of a training conversation: 7 (the paper's text) or 3 (the paper's counts)."""
     views_share: float = 1.0
@@ -73,6 +75,12 @@ class DatasetOptions:
             "control",
             self.control,
             "it needs variant = graft",
+        )
+        _require(
+            self.control != "aside" or self.delta <= _WIDEST_ASIDE,
+            "delta",
+            self.delta,
+            f"control = aside needs room beside the photo: at most {_WIDEST_ASIDE}",
         )
         _require(32 <= self.image_px <= 4096, "image_px", self.image_px, "it must lie between 32 and 4096")
         _require(

@@ -1,9 +1,10 @@
 """What cross-view alignment is worth: stages 1+2 against stage 2 alone, and against spoilt alignment.
 
 All arms start from the same base, have the same stage 2 on the same photos, and answer the same questions
-about places that none has seen. What differs is stage 1: none; the paper's; or the paper's with the same
-texts beside pictures that lack something (`DatasetOptions.control`). The arm with a longer stage 2 takes as
-many steps as both stages together, so that more training cannot pass for alignment.
+about places that none has seen. What differs is stage 1: none; the paper's; the paper's with the same texts
+beside pictures that lack something; or with photos that were taken anywhere on their maps, not in the middle
+(`DatasetOptions.control`). The arm with a longer stage 2 takes as many steps as both stages together, so that
+more training cannot pass for alignment.
 """
 
 import json
@@ -42,28 +43,33 @@ from addressvlm.work import Workers, in_processes, say
 Floats = npt.NDArray[np.float64]
 
 ZERO_SHOT, STAGE_2, LONGER, BOTH = "zero-shot", "stage 2", "stage 2, longer", "stages 1+2"
-# Arms whose stage 1 lacks something, and what.
-SPOILT: Mapping[str, Control] = {
+ASIDE = "1+2, photo anywhere on the map"
+# Arms whose stage 1 is another, and how it is made.
+CHANGED: Mapping[str, Control] = {
     "1+2, street view alone": "view",
     "1+2, map without names": "unnamed",
     "1+2, blank map": "blank",
     "1+2, map of another place": "elsewhere",
     "1+2, shuffled texts": "shuffled",
+    ASIDE: "aside",
 }
-ARMS = (ZERO_SHOT, STAGE_2, LONGER, BOTH, *SPOILT)
+ARMS = (ZERO_SHOT, STAGE_2, LONGER, BOTH, *CHANGED)
 # As in the demo the tower stays as it is: half the time. Small batches, because so few photos otherwise give
 # too few steps to learn streets by.
 _TUNED: Mapping[str, Any] = {"trains": ("projector", "language"), "per_device_train_batch_size": 8}
 _CLASSIFIER = "classifier.json"
 _SWAPPED = "swapped.json"
+_ASKED_SWAPPED = (BOTH, ASIDE)
 _REPLICATES = 10_000
 _SHOWN = ("s_G", "d_G", "mean", "sd")
 _ABOUT = """\
 {photos} photos of {locations} places not seen in training; percent right, with 95 % intervals by location.
-
-Stage 1 on its own training pictures names the right street first in {own:.1f} % of them. With the photo of \
-another street on the same map it names the street of the map in {map:.1f} %, that of the photo in \
-{photo:.1f} %."""
+"""
+_ABOUT_ALIGNED = """\
+After stage 1 of *{arm}*, asked about its own training pictures, the model names the right street \
+first in {own:.1f} % of them. With the photo of another street on the same map it names the street of the \
+map in {map:.1f} %, that of the photo in {photo:.1f} %.
+"""
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,6 @@ def run_controls(
             {
                 "plan": asdict(plan),
                 "weights": weights,
-                "arms": list(ARMS),
                 "cities": cities,
                 "environment": environment(),
                 MEASURED: measured(),
@@ -141,7 +146,7 @@ def _folder(out: Path, city: str) -> Path:
 
 
 def _data(folder: Path) -> dict[Control, Path]:
-    controls: tuple[Control, ...] = ("none", *SPOILT.values())
+    controls: tuple[Control, ...] = ("none", *CHANGED.values())
     return {control: folder / f"data-{control}" for control in controls}
 
 
@@ -171,11 +176,15 @@ def _train_and_ask(out: Path, plan: ControlsPlan, threads: int, run: _Run) -> pd
 
 
 def _swap_photos(folder: Path, plan: ControlsPlan) -> None:
-    """What the models that are aligned properly read their answers off, the map or the photo."""
+    """What the aligned models read their answers off, the map or the photo; by arm."""
     if not (folder / _SWAPPED).exists():
-        aligned = [_home(folder, seed, BOTH) / "align" for seed in range(plan.seeds)]
-        found = [swap_photos(run, _data(folder)["none"]) for run in aligned]
-        write_json(folder / _SWAPPED, {key: float(np.mean([one[key] for one in found])) for key in found[0]})
+        write_json(folder / _SWAPPED, {arm: _swapped(folder, plan, arm) for arm in _ASKED_SWAPPED})
+
+
+def _swapped(folder: Path, plan: ControlsPlan, arm: str) -> dict[str, float]:
+    data = _data(folder)[CHANGED.get(arm, "none")]
+    found = [swap_photos(_home(folder, seed, arm) / "align", data) for seed in range(plan.seeds)]
+    return {key: float(np.mean([one[key] for one in found])) for key in found[0]}
 
 
 def _figures_of_city(folder: Path, answered: Mapping[str, list[pd.DataFrame]]) -> dict[str, Any]:
@@ -212,7 +221,7 @@ def _run_arm(arm: str, folder: Path, seed: int, plan: ControlsPlan) -> pd.DataFr
         alone = train(localization, data["none"], base, _home(folder, seed, STAGE_2) / "localize")
         localization = replace(localization, max_steps=steps + alone["steps"])
     elif arm != STAGE_2:
-        _align(plan, data[SPOILT.get(arm, "none")], home / "align", seed)
+        _align(plan, data[CHANGED.get(arm, "none")], home / "align", seed)
         base = str(home / "align")
     train(localization, data["none"], base, home / "localize")
     localizer = Localizer.load(home / "localize")
@@ -277,7 +286,7 @@ def publish_controls(result: Mapping[str, Any], folder: Path, command: str) -> d
     about = {**result["environment"], MEASURED: result[MEASURED]}
     how = {"made": made(about, command), "environment": result["environment"]}
     cities |= {city: {**how, **found} for city, found in result["cities"].items()}
-    published = {"plan": plan, "weights": result["weights"], "arms": list(result["arms"]), "cities": cities}
+    published = {"plan": plan, "weights": result["weights"], "cities": cities}
     write_json(path, published)
     (folder / "controls.md").write_text(controls_table(published), "utf-8")
     draw_controls(published, folder / "controls.png")
@@ -288,7 +297,8 @@ def controls_table(result: Mapping[str, Any]) -> str:
     """The figures of the controls as Markdown, a table a city."""
     parts = []
     for city, found in result["cities"].items():
-        parts.append(f"## {city}\n\n{_ABOUT.format(**found, **found['aligned'])}\n")
+        parts.append(f"## {city}\n\n{_ABOUT.format(**found)}")
+        parts += [_ABOUT_ALIGNED.format(arm=arm, **figures) for arm, figures in found["aligned"].items()]
         rows = ["| | " + " | ".join(f"`{name}`" for name in _SHOWN) + " | `sd` of each seed |"]
         rows.append("|---|" + "---|" * (len(_SHOWN) + 1))
         for line in ("chance", "neighbours", "classifier"):
@@ -317,8 +327,10 @@ def draw_controls(result: Mapping[str, Any], path: Path) -> None:
     cities = result["cities"]
     figure = Figure(figsize=(5.2 * len(cities), 3.8), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(cities), sharey=True))
+    names = list(dict.fromkeys(arm for found in cities.values() for arm in found["arms"]))
     for axes, (city, found) in zip(panels, cities.items(), strict=True):
-        for place, (arm, figures) in enumerate(found["arms"].items()):
+        for arm, figures in found["arms"].items():
+            place = names.index(arm)
             low, high = figures["interval"]["sd"]
             colour = "#b5523b" if arm == BOTH else "#4a6d8c"
             axes.plot([low, high], [place, place], color=colour, linewidth=2)
@@ -328,7 +340,7 @@ def draw_controls(result: Mapping[str, Any], path: Path) -> None:
         for line, style in (("neighbours", ":"), ("classifier", "--")):
             axes.axvline(found[line]["sd"], color="grey", linestyle=style, linewidth=1, label=line)
         axes.set(title=city, xlabel="street and district right, %")
-        axes.set_yticks(range(len(found["arms"])), list(found["arms"]))
+        axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
         axes.legend(fontsize=7)
     figure.savefig(path, dpi=130, metadata={"Software": None})
