@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,17 @@ def test_a_finished_step_returns_its_summary(tmp_path: Path) -> None:
         step.finish({"photos": 3})
     with open_step(tmp_path / "out", "city", {"seed": 1}) as step:
         assert step.summary == {"photos": 3}
+
+
+def test_what_is_not_durable_is_flushed_before_the_summary_says_that_all_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[bool] = []
+    monkeypatch.setattr(os, "sync", lambda: found.append((tmp_path / "summary.json").exists()))
+    with open_step(tmp_path, "city", {}) as step:
+        step.finish({}, flush=True)
+    assert found == [False]
+    assert (tmp_path / "summary.json").exists()
 
 
 def test_another_config_is_refused_by_field(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ def write_atomically(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes the name in one rename.
 
     A durable file is flushed to disk first, so that it survives a power cut; thousands of small pictures are
-    written without, because two flushes a file would take longer than making them.
+    written without, because two flushes a file would take longer than making them. `Step.finish` flushes
+    those together.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -114,8 +115,14 @@ class Step:
         path = self.folder / SUMMARY
         return read_json(path) if path.is_file() else None
 
-    def finish(self, summary: Mapping[str, Any]) -> dict[str, Any]:
-        """Write the summary, which marks the folder as complete, and return it."""
+    def finish(self, summary: Mapping[str, Any], *, flush: bool = False) -> dict[str, Any]:
+        """Write the summary, which marks the folder as complete, and return it.
+
+        `flush` what was written without being durable first: a power cut must not leave a complete folder with
+        files missing.
+        """
+        if flush:
+            os.sync()
         write_json(self.folder / SUMMARY, dict(summary))
         return dict(summary)
 

@@ -52,11 +52,11 @@ def test_arithmetic_is_counted_by_hand() -> None:
     """The mini model on 144 picture tokens and 36 others, without adapters' share, 10 labels."""
     model = build_backbone("mini", seed=0).model
     vision, language = 4 * 128**2 + 2 * 128 * 384, 4 * 128**2 + 3 * 128 * 384
-    linears = 4 * (6 * 145 * vision + 3 * 180 * language)
-    attention = 3.5 * 4 * (6 * 145 * 145 * 128 + 3 * 180 * 90 * 128)
+    linears = 4 * (6 * 145 * vision + 2 * 180 * language + 180 * 3 * 128**2 + 10 * (language - 3 * 128**2))
+    attention = 3.5 * 4 * (6 * 145 * 145 * 128 + (2 * 180 + 10) * 90 * 128)
     projector, head = 6 * 144 * (128 * 128 + 128**2), 4 * 10 * 128 * model.config.text_config.vocab_size
     ends_vision, ends_language = 4 * 256 + 2 * 512, 512 + 256 + 896 + 512
-    adapters = 6 * 2 * (6 * 145 * ends_vision + 3 * 180 * ends_language)
+    adapters = 6 * 2 * (6 * 145 * ends_vision + 2 * 180 * ends_language + 180 * 512 + 10 * (256 + 896 + 512))
     found = training_flops(model, tokens=180, labels=10, rank=2)
     assert found == pytest.approx(linears + attention + projector + head + adapters)
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from addressvlm.model.backbone import Backbone, build_backbone
-from addressvlm.model.conversation import Turn, encode_conversation
+from addressvlm.model.conversation import IGNORED, Turn, encode_conversation
 from addressvlm.model.embedding import picture_features
 from addressvlm.model.lora import PARTS, add_adapter
 from addressvlm.training import quicklayers
 from addressvlm.training.batches import Sample, collate
 from addressvlm.training.loss import AnswerLoss
-from addressvlm.training.quicklayers import attended_by_kernel, use_quick_layers
+from addressvlm.training.quicklayers import attended_by_kernel, ends_with_wanted, use_quick_layers
 
 TURNS = [Turn("Which street is this?", "Forbes Avenue"), Turn("Is it Oak Street?", "No")]
 
@@ -85,8 +85,36 @@ def test_blocks_of_a_long_causal_attention_are_the_whole(monkeypatch: pytest.Mon
 
 
 def test_known_layers_are_replaced(tiny: Backbone) -> None:
-    # Two vision layers with attention and MLP; one of the language model, and three norms.
-    assert use_quick_layers(tiny.model) == 2 * 2 + 2 + 3
+    # Two vision layers with attention and MLP; one of the language model, itself the last, and three norms.
+    assert use_quick_layers(tiny.model) == 2 * 2 + 2 + 1 + 3
+
+
+@pytest.mark.parametrize("rounds", ["chain", "star"])
+@pytest.mark.parametrize("pack", [False, True])
+def test_the_last_layer_gives_an_outcome_for_learned_tokens_only(*, pack: bool, rounds: str) -> None:
+    backbone = build_backbone("mini", seed=0)
+    data = batch(backbone, rounds)
+    read: list[list[int]] = []
+    loss = AnswerLoss(backbone.model, backbone.preprocessing, bf16=False, pack=pack)
+    for layer in backbone.model.model.language_model.layers:
+        layer.mlp.register_forward_pre_hook(lambda _, inputs: read.append(list(inputs[0].shape[:2])))
+    loss(**data)
+    *earlier, last = read
+    learned = data["labels"] != IGNORED
+    packed = [1, int(learned.flip(1).cummax(1).values.sum())]  # up to the last label of each chain
+    assert last == [1, int(learned.sum())]
+    assert all(shape == (packed if pack and rounds == "chain" else [*learned.shape]) for shape in earlier)
+
+
+def test_without_wanted_tokens_the_last_layer_gives_all(tiny: Backbone) -> None:
+    language_model = tiny.model.model.language_model
+    width = language_model.config.hidden_size
+    inputs = torch.randn(2, 7, width, generator=torch.Generator().manual_seed(0))
+    expected = language_model(inputs_embeds=inputs).last_hidden_state
+    assert not ends_with_wanted(language_model)
+    use_quick_layers(tiny.model)
+    assert ends_with_wanted(language_model)
+    torch.testing.assert_close(language_model(inputs_embeds=inputs).last_hidden_state, expected)
 
 
 @pytest.mark.parametrize("preset", ["tiny", "mini-siglip"])

@@ -46,13 +46,16 @@ def test_names_that_nobody_can_read_are_warned_of(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen_px = build_backbone("tiny", seed=0).preprocessing.size_px
-    for image_px, font_px, warned in ((4 * seen_px, 24, True), (2 * seen_px, 24, False)):
-        data = shutil.copytree(photos, tmp_path / f"data{image_px}")
-        config = read_json(data / "config.json")
-        write_json(data / "config.json", {**config, "image_px": image_px, "font_px": font_px})
-        train(
-            replace(stage("full"), name="alignment", max_steps=1), data, "tiny", tmp_path / f"run{image_px}"
-        )
+    for number, (image_px, labelled, warned) in enumerate(
+        ((4 * seen_px, False, True), (4 * seen_px, True, True), (2 * seen_px, False, False))
+    ):
+        data = shutil.copytree(photos, tmp_path / f"data{number}")
+        config = {**read_json(data / "config.json"), "image_px": image_px, "font_px": 24}
+        if labelled:  # by the job `label`, which keeps how the data set was made
+            write_json(data / "source.json", config)
+            config = {"step": "labels"}
+        write_json(data / "config.json", config)
+        train(replace(stage("full"), name="alignment", max_steps=1), data, "tiny", tmp_path / f"run{number}")
         said = capsys.readouterr().err
         assert ("street names are 6.0 px high" in said) == warned
         assert (f"--image-px {seen_px}" in said) == warned

@@ -62,7 +62,7 @@ def build_city(
     wishes = {"radius_m": radius_m, "photo_px": photo_px, **overrides}
     origin = open_source(source, out, **{key: value for key, value in wishes.items() if value is not None})
     with open_step(out, "city", origin.config) as step:
-        summary = step.summary or step.finish(_build(origin, out, workers))
+        summary = step.summary or step.finish(_build(origin, out, workers), flush=True)
         if (out / NOTES).exists():  # also after a kill between the summary and here
             shutil.rmtree(out / NOTES)
         return summary

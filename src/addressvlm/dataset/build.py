@@ -68,7 +68,7 @@ def build_dataset(
                 )
             )
             summary = step.finish(
-                _tables(city, out, options, _Made(photos, left_out, words, parts, unwritten))
+                _tables(city, out, options, _Made(photos, left_out, words, parts, unwritten)), flush=True
             )
         shutil.rmtree(out / PARTS, ignore_errors=True)
         return summary

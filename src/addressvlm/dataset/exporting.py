@@ -63,7 +63,7 @@ def export_dataset(dataset: Path, out: Path, format_name: str) -> dict[str, Any]
                 f"nothing of {dataset} could be exported: {(reasons or ['it is empty'])[0]}"
             )
         write_card(export, format_name, FORMATS[format_name].read_by)
-        return step.finish(_summary(export, format_name))
+        return step.finish(_summary(export, format_name), flush=True)
 
 
 def require_dataset(folder: Path) -> None:

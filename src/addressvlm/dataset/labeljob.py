@@ -174,7 +174,8 @@ def _publish(
             "alignment": {"samples": len(labelled), "maps": len({row["location"] for row in labelled})},
             "labels": facts,
             "sha256": digests,
-        }
+        },
+        flush=True,
     )
 
 

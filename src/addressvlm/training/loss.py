@@ -16,15 +16,16 @@ from addressvlm.model.pictures import picture_inputs
 from addressvlm.model.preprocessing import Preprocessing
 from addressvlm.training.attention import use_plain_attention
 from addressvlm.training.packing import kernel_is_right, packing
-from addressvlm.training.quicklayers import head_width_in_rows, use_quick_layers
+from addressvlm.training.quicklayers import ends_with_wanted, head_width_in_rows, use_quick_layers
 
 
 class AnswerLoss(nn.Module):
     """A model as a function from a batch to its loss, so that it can be wrapped for many devices.
 
-    The output head runs on labelled positions only; with a text of 200 tokens and answers of 20 that spares
-    most of its work. Logits and loss are float32. The model's layers are replaced by quick ones, for good;
-    on a GPU that computes in bfloat16, frozen weights are kept in it and nothing is cast on the way.
+    Output head and last layer give an outcome for labelled positions only; with a text of 200 tokens and
+    answers of 20 that spares most of their work. Logits and loss are float32. The model's layers are replaced
+    by quick ones, for good; on a GPU that computes in bfloat16, frozen weights are kept in it and nothing is
+    cast on the way.
     """
 
     accepts_loss_kwargs = True  # tells Trainer to count the labels of all micro-batches of a step
@@ -104,14 +105,18 @@ class AnswerLoss(nn.Module):
                     together = packing(input_ids, labels, base.config.image_token_id)
                     inputs, targets = together.packed(inputs), together.packed(targets)
                     structure |= together.structure()
-                read = base.base_model.language_model(inputs_embeds=inputs, **structure)
+                language_model = base.base_model.language_model
+                if ends_with_wanted(language_model):
+                    structure["wanted"] = targets != IGNORED
+                read = language_model(inputs_embeds=inputs, **structure)
             else:
                 assert pixels is not None, "features are those of known towers"
                 pictures = picture_inputs(base.config, self.preprocessing.normalise(pixels))
                 read = base.base_model(input_ids=input_ids, **pictures, **structure)
             learned = targets != IGNORED
             hidden = read.last_hidden_state
-            logits = base.get_output_embeddings()(hidden[learned])  # (labels, vocabulary)
+            of_learned = hidden[0] if "wanted" in structure else hidden[learned]
+            logits = base.get_output_embeddings()(of_learned)  # (labels, vocabulary)
         total = functional.cross_entropy(logits.float(), targets[learned], reduction="sum")
         count = learned.sum() if num_items_in_batch is None else num_items_in_batch
         return {"loss": total / count}

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from addressvlm.dataset.options import DatasetOptions
-from addressvlm.dataset.tables import read_conversations
+from addressvlm.dataset.tables import read_config, read_conversations
 from addressvlm.environment import versions
 from addressvlm.errors import UsageError
 from addressvlm.folders import (
@@ -123,6 +123,8 @@ def _warn_of_small_names(stage: Stage, dataset: Path, backbone: Backbone) -> Non
     if stage.name != "alignment" or not processes.is_first():
         return
     stored = read_json(dataset / CONFIG)
+    if stored["step"] == "labels":
+        stored = read_config(dataset)
     if not {"image_px", "font_px"} <= stored.keys():
         return  # made by other hands
     drawn = DatasetOptions(image_px=stored["image_px"], font_px=stored["font_px"])
