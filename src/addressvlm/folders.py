@@ -118,8 +118,8 @@ class Step:
     def finish(self, summary: Mapping[str, Any], *, flush: bool = False) -> dict[str, Any]:
         """Write the summary, which marks the folder as complete, and return it.
 
-        `flush` what was written without being durable first: a power cut must not leave a complete folder with
-        files missing.
+        `flush` what was written without being durable first: no power cut must leave a complete folder in
+        which files are missing.
         """
         if flush:
             os.sync()
