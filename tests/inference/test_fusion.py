@@ -5,7 +5,7 @@ import shapely
 
 from addressvlm.errors import UsageError
 from addressvlm.geo.places import LatLon
-from addressvlm.inference.fusion import fuse, normalised, of_districts, of_streets, pairs_near
+from addressvlm.inference.fusion import fuse, normalised, of_districts, of_streets, pairs_before, pairs_near
 from addressvlm.inference.gazetteer import Gazetteer
 
 TOWN = Gazetteer(("North", "South"), ("Oak", "Elm"), ((0, 0), (1, 0), (1, 1)), {}, {})
@@ -66,6 +66,14 @@ def town() -> gpd.GeoDataFrame:
         shapely.LineString([(9.005, 47.987), (9.015, 47.987)]),
     ]
     return gpd.GeoDataFrame(rows, columns=["level", "name"], geometry=shapes, crs="EPSG:4326")
+
+
+def test_before_any_photo_an_address_is_as_likely_as_in_training(town: gpd.GeoDataFrame) -> None:
+    # Each name counts as if it had one photo more; those of Oak are dealt as North and South have them.
+    counted = town.assign(photos=[3, 4, 5, 2])
+    expected = [6 / 9 * 4 / 9, 6 / 9 * 5 / 9, 3 / 9]
+    assert np.exp(pairs_before(TOWN, counted)) == pytest.approx(expected)
+    assert probabilities(pairs_before(TOWN, town.assign(photos=0))) == pytest.approx([0.25, 0.25, 0.5])
 
 
 def test_a_fix_speaks_for_the_streets_around_it(town: gpd.GeoDataFrame) -> None:

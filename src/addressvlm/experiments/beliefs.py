@@ -37,7 +37,7 @@ from addressvlm.geo.places import LatLon, Projection
 from addressvlm.inference.beliefs import none_of_these
 from addressvlm.inference.calibration import Calibration, calibrate, log_likelihood, tempered, true_pairs
 from addressvlm.inference.constrained import constrained_answers
-from addressvlm.inference.fusion import fuse, normalised, of_districts, of_streets, pairs_near
+from addressvlm.inference.fusion import fuse, normalised, of_districts, of_streets, pairs_before, pairs_near
 from addressvlm.inference.gazetteer import Gazetteer
 from addressvlm.inference.localizer import Localizer
 from addressvlm.inference.prompts import Picture
@@ -123,9 +123,10 @@ def _measured(home: Path, strangers: Mapping[str, Photos], plan: BeliefsPlan) ->
     # As `locate` puts them together: calibrated first. Which address is likeliest does not depend on how
     # independent the photos are; how likely it is does.
     sure = replace(val, pairs=calibration.apply(val.pairs))
+    before = pairs_before(localizer.names, localizer.gazetteer)
     independence = max(
         _INDEPENDENCES,
-        key=lambda weight: _log_likelihood(_fused(sure, max(plan.together), weight, plan.seed)),
+        key=lambda weight: _log_likelihood(_fused(sure, max(plan.together), before, weight, plan.seed)),
     )
     return {
         "photos": len(test.photos),
@@ -169,15 +170,16 @@ def _accuracies(
 ) -> dict[str, Any]:
     """Street, district and pair right, in percent with intervals by location, for each kind of evidence."""
     sure = replace(test, pairs=calibration.apply(test.pairs))
+    before = pairs_before(localizer.names, localizer.gazetteer)
     found = {"one photo": _marks(localizer.names, normalised(test.pairs), test)}
     for number in (*plan.together, None):
-        queries = _fused(sure, number, independence, plan.seed)
+        queries = _fused(sure, number, before, independence, plan.seed)
         name = "all photos of a place" if number is None else f"{number} photos of a place"
         found[name] = _marks(localizer.names, queries.pairs, queries)
     for within_m in _FIXES_M:
         prior = _priors(localizer, home, test, within_m, plan.seed)
         found[f"one photo, position within {within_m:g} m"] = _marks(
-            localizer.names, normalised(sure.pairs + prior), test
+            localizer.names, normalised(sure.pairs - before + prior), test
         )
         found[f"position within {within_m:g} m alone"] = _marks(localizer.names, prior, test)
     return found
@@ -207,7 +209,7 @@ def _share(values: Floats, locations: pd.Series) -> dict[str, Any]:
     return {"mean": 100 * float(values.mean()), "interval": [float(low), float(high)]}
 
 
-def _fused(photos: _City, number: int | None, independence: float, seed: int) -> _City:
+def _fused(photos: _City, number: int | None, before: Floats, independence: float, seed: int) -> _City:
     """Queries of `number` photos of a place each (None or too many: all), drawn without repetition."""
     dice = np.random.default_rng(seed)
     pairs, first = [], []
@@ -216,7 +218,7 @@ def _fused(photos: _City, number: int | None, independence: float, seed: int) ->
         size = min(number or len(order), len(order))
         for begin in range(0, len(order) - size + 1, size):
             chosen = order[begin : begin + size]
-            pairs.append(fuse(photos.pairs[chosen], independence=independence))
+            pairs.append(fuse(photos.pairs[chosen], before, independence=independence))
             first.append(chosen[0])
     return _City(photos.photos.loc[first], np.stack(pairs), photos.truth[first])
 

@@ -47,6 +47,22 @@ def fuse(log_p: Floats, prior: Floats | None = None, *, independence: float = 1.
     return normalised(before + weight * evidence.sum(axis=0))
 
 
+def pairs_before(gazetteer: Gazetteer, table: "gpd.GeoDataFrame") -> Floats:
+    """How probable each pair of a gazetteer (pairs,) is to a trained model before it sees a photo.
+
+    As often as training photos were taken there; `table` has the counts of streets and districts. A street's
+    photos are dealt to its districts by theirs, and each name counts as if it had one photo more.
+    """
+    counted = table.set_index(["level", "name"])["photos"].to_dict()
+    streets, districts = (
+        np.array([counted.get((level, name), 0) + 1.0 for name in names])
+        for level, names in (("street", gazetteer.streets), ("district", gazetteer.districts))
+    )
+    district, street = np.array(gazetteer.pairs).T
+    shared = np.bincount(street, districts[district], len(streets))
+    return normalised(np.log(streets[street] * districts[district] / shared[street]))
+
+
 def pairs_near(gazetteer: Gazetteer, shapes: "gpd.GeoDataFrame", fix: LatLon, within_m: float) -> Floats:
     """How probable each pair of a gazetteer (pairs,) is before any photo, from a rough position fix.
 

@@ -12,7 +12,7 @@ from addressvlm.folders import require_complete
 from addressvlm.geo.places import LatLon
 from addressvlm.inference.beliefs import none_of_these
 from addressvlm.inference.calibration import Calibration
-from addressvlm.inference.fusion import fuse, normalised, of_districts, of_streets, pairs_near
+from addressvlm.inference.fusion import fuse, normalised, of_districts, of_streets, pairs_before, pairs_near
 from addressvlm.inference.histogram import street_histogram
 from addressvlm.inference.localizer import Localizer
 from addressvlm.inference.maps import write_maps
@@ -62,9 +62,11 @@ def locate(
         raise UsageError(f"{localizer.run} is not calibrated, so no set can promise a coverage; calibrate it")
     if coverage is not None and (len(photos) > 1 or near is not None):
         raise UsageError("a coverage can be promised for one photo alone; leave out the others and --near")
-    pairs = fuse(calibration.apply(raw) if calibration else normalised(raw), independence=_INDEPENDENCE)
-    if near is not None:
-        pairs = normalised(pairs + pairs_near(names, localizer.gazetteer, near, within_m))
+    sure = calibration.apply(raw) if calibration else normalised(raw)
+    before = pairs_before(names, localizer.gazetteer)
+    pairs = fuse(sure, before, independence=_INDEPENDENCE)
+    if near is not None:  # its prior in place of the training's
+        pairs = normalised(pairs - before + pairs_near(names, localizer.gazetteer, near, within_m))
     streets, districts = np.exp(of_streets(names, pairs)), np.exp(of_districts(names, pairs))
     foreign = float(none_of_these(raw).mean())
     result: dict[str, Any] = {
