@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.process import BaseProcess
 from typing import Literal, TypeVar
 
 from rich.console import Console
@@ -27,6 +28,7 @@ R = TypeVar("R")
 Workers = int | Literal["ray"] | None
 
 _LINE_EVERY_S = 15.0
+_GRACE_S = 5.0
 
 
 def say(message: str) -> None:
@@ -84,7 +86,7 @@ def in_processes(
     """Yield `function(item)` in the order of the items, computed by `workers`.
 
     A worker takes `chunk` items at a time; left out, more the more there are. `function` and the items must
-    be picklable. Processes end when this one does, however it ends.
+    be picklable. Processes end when this one does, however it ends, and soon after it is interrupted.
     """
     if workers == "ray":
         from addressvlm.cluster import on_cluster
@@ -96,14 +98,29 @@ def in_processes(
         yield from map(function, items)
         return
     context = multiprocessing.get_context("spawn")
+    others = {*multiprocessing.active_children()}
     with ProcessPoolExecutor(
         workers, mp_context=context, initializer=_end_with, initargs=(os.getpid(),)
     ) as pool:
         try:
             chunk = chunk or max(1, min(16, len(items) // (4 * workers)))
             yield from pool.map(function, items, chunksize=chunk)
+        except (KeyboardInterrupt, GeneratorExit):
+            pool.shutdown(wait=False, cancel_futures=True)
+            _end({*multiprocessing.active_children()} - others)
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end(workers: Collection[BaseProcess]) -> None:
+    """Let workers end that nobody waits for: an item may take minutes. A training keeps what it has first."""
+    for worker in workers:
+        worker.terminate()
+    deadline = time.monotonic() + _GRACE_S
+    for worker in workers:
+        worker.join(max(0.0, deadline - time.monotonic()))
+        worker.kill()
 
 
 def _end_with(parent: int) -> None:

@@ -137,8 +137,9 @@ def _last_phi3_layer(
         whole: torch.Tensor = type(self).forward(self, hidden_states, *args, **rest)
         return whole
     attended, _ = self.self_attn(self.input_layernorm(hidden_states), *args, asking=wanted, **rest)
-    hidden: torch.Tensor = hidden_states[wanted][None] + self.resid_attn_dropout(attended)
-    return hidden + self.resid_mlp_dropout(self.mlp(self.post_attention_layernorm(hidden)))
+    hidden = hidden_states[wanted][None] + self.resid_attn_dropout(attended)
+    out: torch.Tensor = hidden + self.resid_mlp_dropout(self.mlp(self.post_attention_layernorm(hidden)))
+    return out
 
 
 def _attended_by(
