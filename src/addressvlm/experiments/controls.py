@@ -326,7 +326,7 @@ def draw_controls(result: Mapping[str, Any], path: Path) -> None:
     """`sd` of every arm with its interval and its seeds, a panel a city."""
     cities = result["cities"]
     figure = Figure(figsize=(5.2 * len(cities), 3.8), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(1, len(cities), sharey=True))
+    panels = np.atleast_1d(figure.subplots(1, len(cities), sharex=True, sharey=True))
     names = list(dict.fromkeys(arm for found in cities.values() for arm in found["arms"]))
     for axes, (city, found) in zip(panels, cities.items(), strict=True):
         for arm, figures in found["arms"].items():
@@ -340,7 +340,7 @@ def draw_controls(result: Mapping[str, Any], path: Path) -> None:
         for line, style in (("neighbours", ":"), ("classifier", "--")):
             axes.axvline(found[line]["sd"], color="grey", linestyle=style, linewidth=1, label=line)
         axes.set(title=city, xlabel="street and district right, %")
-        axes.set_yticks(range(len(names)), names)
-        axes.invert_yaxis()
         axes.legend(fontsize=7)
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].invert_yaxis()  # of all panels, which share it
     figure.savefig(path, dpi=130, metadata={"Software": None})
