@@ -32,7 +32,8 @@ def test_track_yields_every_item() -> None:
 def sleeping_job(folder: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
     """A job with two workers that have more to do than anybody would wait for, and its children."""
     code = (
-        "import sys, time; from addressvlm.work import in_processes\n"
+        "import signal, time; from addressvlm.work import in_processes\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # shells let it be ignored behind them
         "if __name__ == '__main__': list(in_processes(time.sleep, [60.0] * 6, workers=2))\n"
     )
     script = folder / "job.py"
