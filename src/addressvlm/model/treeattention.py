@@ -17,6 +17,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from transformers.models.llama.modeling_llama import repeat_kv
 
+from addressvlm.model.lastlayer import is_last, places_of
+
 _NAME = "twigs"
 
 
@@ -68,7 +70,7 @@ def _attention_by_twigs(
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """What Transformers' attention functions return: (rows, tokens, heads, width), and no weights."""
-    if wanted is not None and _is_last(module):
+    if wanted is not None and is_last(module):
         return _attention_of(wanted, module, query, key, value, attention_mask, **options), None
     if layout is None:
         plain: tuple[torch.Tensor, None] = sdpa_attention_forward(
@@ -90,10 +92,6 @@ def _attention_by_twigs(
     return torch.lerp(before, own, share).transpose(1, 2).contiguous(), None
 
 
-def _is_last(attention: Any) -> bool:
-    return bool(attention.layer_idx == attention.config.num_hidden_layers - 1)
-
-
 def _attention_of(
     wanted: torch.Tensor,
     module: nn.Module,
@@ -105,9 +103,7 @@ def _attention_of(
 ) -> torch.Tensor:
     """(rows, tokens, heads, width), 0 where a token is not wanted."""
     rows, heads, new, width = query.shape
-    most = int(wanted.sum(1).max())
-    # Rows with fewer wanted tokens are filled up with others, whose outcome is left out.
-    places = wanted.byte().topk(most, dim=1).indices
+    places = places_of(wanted)
     row = torch.arange(rows, device=places.device)[:, None]
     mask = None if attention_mask is None else attention_mask[row, 0, places][:, None]
     found, _ = sdpa_attention_forward(

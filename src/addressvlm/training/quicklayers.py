@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from addressvlm.model.fusedlora import fused
+from addressvlm.model.lastlayer import is_last, places_of
 from addressvlm.training.packing import attended_in_rows
 
 _PHI3_ATTENTION, _PHI3_MLP, _PHI3_NORM = "Phi3Attention", "Phi3MLP", "Phi3RMSNorm"
@@ -63,7 +64,7 @@ def _forward_of(module: Any) -> Any:
         return _gated_mlp
     if kind == _PHI3_ATTENTION and _is_plain_phi3(module.config):
         return _phi3_attention
-    if kind == _PHI3_LAYER and _is_plain_phi3(module.self_attn.config) and _is_last(module.self_attn):
+    if kind == _PHI3_LAYER and _is_plain_phi3(module.self_attn.config) and is_last(module.self_attn):
         return _last_phi3_layer
     if kind in _VISION_ATTENTION:
         return _vision_attention
@@ -79,10 +80,6 @@ def _is_plain_phi3(config: Any) -> bool:
         and config.attention_dropout == 0
         and rope.get("partial_rotary_factor", getattr(config, "partial_rotary_factor", 1.0)) == 1.0
     )
-
-
-def _is_last(attention: Any) -> bool:
-    return bool(attention.layer_idx == attention.config.num_hidden_layers - 1)
 
 
 def _norm(self: Any, hidden_states: torch.Tensor) -> torch.Tensor:
@@ -152,9 +149,7 @@ def _attended_by(
     sin: torch.Tensor,
 ) -> torch.Tensor:
     """What the tokens attend to where `asking` (batch, tokens) is True, (1, asking, width)."""
-    most = int(asking.sum(1).max())
-    # Rows in which fewer ask are filled up with others, whose outcome is left out.
-    places = asking.byte().argsort(dim=1, descending=True, stable=True)[:, :most]
+    places = places_of(asking)
     row = torch.arange(len(qkv), device=qkv.device)[:, None]
     query, key, value = _laid_out(qkv, head_width, cos, sin).unbind(0)  # (batch, heads, tokens, head_width)
     if mask is None:
