@@ -66,7 +66,7 @@ def make_scenes(options: SceneOptions, out: Path, *, workers: Workers = None) ->
         if step.summary is not None:
             return step.summary
         seeds = range(options.first_seed, options.first_seed + options.cities)
-        done = in_processes(partial(_make_city, options, out), seeds, workers)
+        done = in_processes(partial(_make_city, options, out), seeds, workers, chunk=1)
         scenes = sum(track(done, "scenes by city", total=len(seeds)))
         return step.finish({"cities": len(seeds), "scenes": scenes})
 
