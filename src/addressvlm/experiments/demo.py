@@ -41,7 +41,7 @@ class DemoPlan:
     base: str = "mini"
     dataset: DatasetOptions = DatasetOptions(image_px=PRESETS["mini"].image_px)
     alignment: Stage = replace(for_mini(ALIGNMENT), trains=_TRAINED)
-    localization: Stage = replace(for_mini(LOCALIZATION), trains=_TRAINED, num_train_epochs=5.5)
+    localization: Stage = replace(for_mini(LOCALIZATION), trains=_TRAINED, num_train_epochs=7.0)
     samples: int = 100
 
 
