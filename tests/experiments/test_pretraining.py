@@ -87,7 +87,7 @@ def test_the_loss_falls(made: Path, run: str) -> None:
 
 @pytest.mark.slow
 def test_the_log_tells_every_part_of_seeing(made: Path) -> None:
-    parts = {"letters", "tokens", "surfaces", "ground", "places", "owners", "owned", "cells"}
+    parts = {"letters", "tokens", "surfaces", "ground", "places", "owners", "owned", "cells", "middles"}
     parts |= {"roads", "above", "quarters", "attributes"}
     assert parts <= losses(made / "tower")[0].keys()
 
@@ -197,7 +197,9 @@ def test_owners_are_told_where_names_stand_and_cells_where_they_begin(made: Path
     told = 0
     for epoch in range(12):
         indices, glimpse = glimpses.look((epoch, 0))
-        for index, owners, cells in zip(indices, glimpse.owners, glimpse.cells, strict=True):
+        for index, owners, cells, middles in zip(
+            indices, glimpse.owners, glimpse.cells, glimpse.middles, strict=True
+        ):
             facts = scenes.facts(index)
             begun = {
                 int(name.middles[0][1] // 12 * 12 + name.middles[0][0] // 12): name for name in facts.names
@@ -206,6 +208,7 @@ def test_owners_are_told_where_names_stand_and_cells_where_they_begin(made: Path
             for patch in np.flatnonzero(cells != UNKNOWN):
                 left, top, right, bottom = begun[patch].box
                 assert cells[patch] == (top + bottom) // 2 // 48 * 3 + (left + right) // 2 // 48
+                assert middles[patch] * 288 == pytest.approx([top + bottom, left + right])
                 assert owners[patch] in (UNKNOWN, begun[patch].name == facts.street)
             for patch in np.flatnonzero(owners != UNKNOWN):
                 x, y = 12 * (patch % 12) + 6, 12 * (patch // 12) + 6

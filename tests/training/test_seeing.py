@@ -53,6 +53,7 @@ def glimpse(road: int) -> Glimpse:
         spots=np.array([0, UNKNOWN]),
         owners=np.array([[UNKNOWN], [1]]),
         cells=np.array([[UNKNOWN], [4]]),
+        middles=np.zeros((2, 1, 2), np.float32),
     )
 
 

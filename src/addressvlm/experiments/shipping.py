@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float64]
 
 MOST_BYTES = 16_000_000
 _PARTS = (
-    *("letters", "tokens", "surfaces", "ground", "places", "owners", "owned", "cells"),
+    *("letters", "tokens", "surfaces", "ground", "places", "owners", "owned", "cells", "middles"),
     *("roads", "above", "quarters", "attributes"),
 )
 

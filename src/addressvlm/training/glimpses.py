@@ -36,7 +36,7 @@ _ANYWHERE = 1 / 3  # how often the owners of names are asked where the photo is 
 _MAPPED = slice(None, None, 2)  # of the two scenes of each road, the first
 _JOINED = (
     *("views", "maps", "attributes", "surfaces", "ground"),
-    *("letters", "tokens", "places", "spots", "owners", "cells"),
+    *("letters", "tokens", "places", "spots", "owners", "cells", "middles"),
 )
 _REACH_PX = (4, 7)  # a patch shows a name if its middle lies no farther from the name's box, across and down
 
@@ -51,6 +51,7 @@ class _Seen:
     spot: int
     owners: npt.NDArray[np.int64]
     cells: npt.NDArray[np.int64]
+    middles: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ class Glimpse:
     `letters` (m, p, rows·columns), `tokens` (m, p, SLOTS), `places` (m), `owners` and `cells` (m, p) are
     UNKNOWN where nothing is asked; `map_roads` (m) are the roads of the maps; `spots` (m) is the patch of
     the place on a map without photo, or UNKNOWN; `owners` is 1 on the name of the photo's street and 0 on
-    other names; where a name begins, `cells` tells in which ninth of the map its middle lies; `surfaces`
-    (n, p, SURFACE_POINTS²) are those of the views and `ground` (m, p, SURFACE_POINTS²) those of the maps,
+    other names; where a name begins, `cells` tells in which ninth of the map its middle lies and `middles`
+    (m, p, 2) where exactly, down and across in sides of the map, 0 elsewhere; `surfaces` (n, p, SURFACE_POINTS²) are those of the views and `ground` (m, p, SURFACE_POINTS²) those of the maps,
     UNKNOWN where a photo hides them; `attributes` (n, attributes) is 0 or 1.
     """
 
@@ -81,6 +82,7 @@ class Glimpse:
     spots: npt.NDArray[np.int64]
     owners: npt.NDArray[np.int64]
     cells: npt.NDArray[np.int64]
+    middles: npt.NDArray[np.float32]
 
 
 class Glimpses(Dataset[Glimpse]):
@@ -150,12 +152,14 @@ class Glimpses(Dataset[Glimpse]):
             spots=np.array([one.spot for one in seen], np.int64),
             owners=np.stack([one.owners for one in seen]),
             cells=np.stack([one.cells for one in seen]),
+            middles=np.stack([one.middles for one in seen]),
         )
 
     def _page(self, index: int, facts: SceneFacts, dice: np.random.Generator) -> _Seen:
         page, roll = self._pages.visit(index, dice)
         ground = self._at_points(np.roll(self._scenes.ground(index), roll, axis=(0, 1)))
-        return _Seen(page, ground, UNKNOWN, self._spot(facts, roll), self._unknown(), self._unknown())
+        spot, nothing = self._spot(facts, roll), self._unknown()
+        return _Seen(page, ground, UNKNOWN, spot, nothing, nothing, self._nowhere())
 
     def _map(self, index: int, facts: SceneFacts, dice: np.random.Generator) -> _Seen:
         picture = self._scenes.picture(index, "grafted")
@@ -170,7 +174,7 @@ class Glimpses(Dataset[Glimpse]):
         page = Page(self._pixels(picture), letters, tokens)
         ground = self._at_points(self._scenes.ground(index, grafted=True))
         ground[ground == SURFACES] = UNKNOWN
-        return _Seen(page, ground, place, UNKNOWN, owners, self._cells(facts, picture.width))
+        return _Seen(page, ground, place, UNKNOWN, owners, *self._middles(facts, picture.width))
 
     def _at_points(self, surfaces: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         return at_points(surfaces, self._patch_px, SURFACE_POINTS, SURFACE_POINTS)
@@ -186,12 +190,20 @@ class Glimpses(Dataset[Glimpse]):
             owners[np.ix_(down, across)] = name.name == facts.street
         return owners.ravel()
 
-    def _cells(self, facts: SceneFacts, side_px: int) -> npt.NDArray[np.int64]:
-        """In which ninth of the map the middle of a name lies, on the patches in which names begin."""
-        cells = self._unknown()
+    def _middles(
+        self, facts: SceneFacts, side_px: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """In which ninth of the map the middle of a name lies, and where, on the patches in which names begin."""
+        cells, middles = self._unknown(), self._nowhere()
         for name in facts.names:
-            cells[patch_of(name.middles[0], self._patch_px, self._side)] = cell_of(name.middle, side_px)
-        return cells
+            begin = patch_of(name.middles[0], self._patch_px, self._side)
+            cells[begin] = cell_of(name.middle, side_px)
+            across, down = name.middle
+            middles[begin] = down / side_px, across / side_px
+        return cells, middles
+
+    def _nowhere(self) -> npt.NDArray[np.float32]:
+        return np.zeros((self._side**2, 2), np.float32)
 
     def _unknown(self, *sizes: int) -> npt.NDArray[np.int64]:
         return np.full((self._side**2, *sizes), UNKNOWN, np.int64)

@@ -8,8 +8,9 @@ lie together, those of others in the same city apart (contrastive, as CLIP; supe
 2020). Attributes: what walls, trees and cars there are. Places: where on the map a grafted photo was taken.
 Owners: which of the names on the map is that of the photo's street, told by any of its patches (the nearest
 one sees best how near it is) and by the one in which it begins (there the language model looks for it).
-Cells: where on the map the middle of a name lies, told by the latter. Positions: where in the picture each
-patch lies, which the language model needs and a tower that only reads forgets. The heads are thrown away.
+Cells and middles: where on the map the middle of a name lies, roughly and exactly, told by the latter, which
+does not see where its name ends. Positions: where in the picture each patch lies, which the language model
+needs and a tower that only reads forgets. The heads are thrown away.
 """
 
 import math
@@ -46,7 +47,7 @@ class Seeing(nn.Module):
             self.road, self.quarter = nn.Linear(width, 128), nn.Linear(width, 128)
             self.road_above = nn.Linear(width, 128)
             self.owner, self.owned, self.position = (nn.Linear(width, numbers) for numbers in (1, 1, 2))
-            self.cell = nn.Linear(width, len(CELLS))
+            self.cell, self.middle = nn.Linear(width, len(CELLS)), nn.Linear(width, 2)
         self.parts: dict[str, float] = {}
 
     def forward(
@@ -65,6 +66,7 @@ class Seeing(nn.Module):
         spots: torch.Tensor,
         owners: torch.Tensor,
         cells: torch.Tensor,
+        middles: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         """`loss` of a batch of `collate`, one sum of all parts."""
         features = self.features(torch.cat([views, maps]))
@@ -80,6 +82,7 @@ class Seeing(nn.Module):
             "owners": pick(self.owner(read).squeeze(-1), owners),
             "owned": pick(self.owned(read).squeeze(-1), owners.masked_fill(cells == UNKNOWN, UNKNOWN)),
             "cells": 0.5 * _cross_entropy(self.cell(read), cells),
+            "middles": self._middles(read, middles, cells != UNKNOWN),
             "positions": self._positions(read),
             "roads": contrast(by_road, roads),
             "above": 0.5 * contrast_with(self.road_above(around), map_roads[above], by_road, roads),
@@ -101,6 +104,12 @@ class Seeing(nn.Module):
         along = (torch.arange(side, device=read.device) + 0.5) / side
         truth = torch.cartesian_prod(along, along)  # (patches, 2)
         return 5 * functional.mse_loss(self.position(read), truth.expand(len(read), -1, -1))
+
+    def _middles(self, read: torch.Tensor, middles: torch.Tensor, begins: torch.Tensor) -> torch.Tensor:
+        """How far from the middles of names they are told to lie, in sides of the picture, times five."""
+        if not begins.any():
+            return read.sum() * 0
+        return 5 * functional.l1_loss(self.middle(read[begins]), middles[begins])
 
     def _above(self, read: torch.Tensor, spots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Which maps have a spot, (k,), and the mean features of the patches around it, (k, width)."""
