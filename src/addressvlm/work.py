@@ -102,12 +102,15 @@ def in_processes(
     with ProcessPoolExecutor(
         workers, mp_context=context, initializer=_end_with, initargs=(os.getpid(),)
     ) as pool:
+        ours: set[BaseProcess] = set()
         try:
             chunk = chunk or max(1, min(16, len(items) // (4 * workers)))
-            yield from pool.map(function, items, chunksize=chunk)
+            results = pool.map(function, items, chunksize=chunk)  # starts all of them
+            ours = {*multiprocessing.active_children()} - others
+            yield from results
         except (KeyboardInterrupt, GeneratorExit):
             pool.shutdown(wait=False, cancel_futures=True)
-            _end({*multiprocessing.active_children()} - others)
+            _end(ours)
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

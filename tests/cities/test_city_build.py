@@ -41,6 +41,11 @@ def test_photos_get_addresses_and_names_of_ours(write_city: WriteCity, tmp_path:
     assert (tmp_path / "out" / "taken.csv").read_text() == "photo,file\np000001,3.jpg\np000002,1.jpg\n"
 
 
+def test_pictures_are_flushed_to_disk(write_city: WriteCity, tmp_path: Path, flushes: list[None]) -> None:
+    build(write_city([row(3, 45.001)]), tmp_path / "out")
+    assert len(flushes) == 1
+
+
 def test_a_file_name_that_is_no_utf8_is_rejected_and_told(town: Path, tmp_path: Path) -> None:
     (town / "ride").mkdir()
     save_with_gps(town / "ride" / "good.jpg", 45.001, 9.0)

@@ -17,6 +17,7 @@ def bench(
     city: Annotated[Path, typer.Argument()],
     out: Annotated[Path, typer.Option()] = Path("runs/bench"),
     image_px: Annotated[int, typer.Option()] = 336,
+    base: Annotated[str, typer.Option()] = "mini",
     quick: Annotated[bool, typer.Option("--quick")] = False,
     results: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
@@ -29,6 +30,7 @@ def bench(
         (["runs/city"], "runs/city"),
         (["/home/me/city", "--quick"], "city --quick"),
         (["../city", "--image-px", "144", "--out", "/tmp/x"], "city --image-px 144"),
+        (["city", "--base", "/home/me/my run"], "city --base 'my run'"),
         (
             ["city", "--image-px", "336", "--results", "results/x.json"],
             "city --image-px 336 --results results/x.json",

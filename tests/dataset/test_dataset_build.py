@@ -64,6 +64,11 @@ def test_the_folder_is_what_the_formats_say(dataset: Path) -> None:
     assert pictures == {"photos": 40, "maps": 14, "grafted": 28}
 
 
+def test_pictures_are_flushed_to_disk(town: Path, tmp_path: Path, flushes: list[None]) -> None:
+    build(town, tmp_path / "out")
+    assert len(flushes) == 1
+
+
 def test_the_splits_are_by_location_and_every_photo_is_in_one(dataset: Path) -> None:
     tables = [read_table(dataset, name).to_pandas() for name in ("train", "val", "test")]
     locations = [set(table["location"]) for table in tables]

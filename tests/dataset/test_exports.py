@@ -216,6 +216,11 @@ def test_what_is_read_back_is_what_the_data_set_holds(
         assert found == wanted
 
 
+def test_pictures_are_flushed_to_disk(dataset: Path, tmp_path: Path, flushes: list[None]) -> None:
+    export_dataset(dataset, tmp_path / "out", "llava")
+    assert len(flushes) == 1
+
+
 def test_the_summary_counts_what_was_written(dataset: Path, exported: dict[str, Path]) -> None:
     about = read_json(dataset / "summary.json")
     summary = read_json(exported["llava"] / "summary.json")

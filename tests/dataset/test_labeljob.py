@@ -54,6 +54,11 @@ def test_the_new_data_set_has_new_answers_and_is_otherwise_the_old_one(dataset: 
     assert all(image.exists() for image in conversations[0].images)
 
 
+def test_pictures_are_flushed_to_disk(dataset: Path, tmp_path: Path, flushes: list[None]) -> None:
+    label(dataset, tmp_path / "out")
+    assert len(flushes) == 1
+
+
 def test_the_hint_is_seen_by_the_describer_and_by_nobody_else(dataset: Path, tmp_path: Path) -> None:
     asked: list[Ask] = []
 

@@ -98,10 +98,12 @@ def test_a_fix_takes_the_place_of_how_often_an_address_was_trained(
     localizer: Localizer, photos: list[Path], gazetteer: gpd.GeoDataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone, fixed = (probabilities(locate(localizer, photos[:1], near=near)) for near in (None, OAK))
+    several = probabilities(locate(localizer, photos))
     often = gazetteer.assign(photos=np.where(gazetteer["name"] == "Oak Street", 99, gazetteer["photos"]))
     monkeypatch.setattr(localizer, "gazetteer", often)
     assert probabilities(locate(localizer, photos[:1])) == alone
     assert probabilities(locate(localizer, photos[:1], near=OAK))["Oak Street"] < fixed["Oak Street"]
+    assert probabilities(locate(localizer, photos))["Oak Street"] < several["Oak Street"]  # counted once
 
 
 def test_a_set_needs_a_calibration_and_one_photo(localizer: Localizer, photos: list[Path]) -> None:

@@ -199,11 +199,12 @@ def test_signal_ends_with_a_checkpoint_and_the_same_bytes(
 
 
 def stopped_at(step: int, photos: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run until SIGTERM arrives in the middle of a step."""
+    """Run until Ctrl-C, and SIGTERM from a parent that had it, too, arrive in the middle of a step."""
     clip = trainer._RunTrainer._clip_grad_norm
 
     def signalled(self: Any, model: Any) -> torch.Tensor:
         if self.state.global_step + 1 == step:
+            os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGTERM)
         return clip(self, model)
 

@@ -1,6 +1,7 @@
 """What the commands share: options of one name and meaning everywhere, and how a result is printed."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,7 +48,7 @@ _DECIDES_NOTHING = ("out", "as_json")
 def told(context: typer.Context) -> str:
     """The command line as far as it decides a result, for the result to say.
 
-    Of paths outside of the working directory only the name is told.
+    It can be pasted into a shell. Of paths outside of the working directory only the name is told.
     """
     words = [context.command_path]
     for parameter in context.command.params:
@@ -55,12 +56,13 @@ def told(context: typer.Context) -> str:
         source = context.get_parameter_source(name)
         if name in _DECIDES_NOTHING or source is None or source.name != "COMMANDLINE":
             continue
-        if isinstance(value, Path) and (value.is_absolute() or ".." in value.parts):
-            value = value.name
+        path = Path(str(value))
+        if isinstance(value, Path | str) and (path.is_absolute() or ".." in path.parts):
+            value = path.name
         if parameter.param_type_name == "option":
             words.append(parameter.opts[0])
         if value is not True:
-            words.append(str(value))
+            words.append(shlex.quote(str(value)))
     return " ".join(words)
 
 

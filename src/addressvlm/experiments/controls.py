@@ -63,7 +63,8 @@ _ASKED_SWAPPED = (BOTH, ASIDE)
 _REPLICATES = 10_000
 _SHOWN = ("s_G", "d_G", "mean", "sd")
 _ABOUT = """\
-{photos} photos of {locations} places not seen in training; percent right, with 95 % intervals by location.
+{photos} photos of {locations} places not seen in training; percent right, with 95 % intervals by location. \
+Those are of these trainings; how far others may lie from them, their seeds tell.
 """
 _ABOUT_ALIGNED = """\
 After stage 1 of *{arm}*, asked about its own training pictures, the model names the right street \
@@ -108,7 +109,7 @@ def run_controls(
     """
     plan = plan or ControlsPlan()
     weights = identify(plan.base, 0)
-    with open_step(out, "controls", {**asdict(plan), "weights": weights}) as step:
+    with open_step(out, "controls", {**asdict(plan), "weights": weights, "arms": ARMS}) as step:
         if step.summary is not None:
             return step.summary
         for city in plan.cities:
@@ -308,11 +309,13 @@ def controls_table(result: Mapping[str, Any]) -> str:
             seeds = ", ".join(f"{seed['sd']:.1f}" for seed in figures["seeds"])
             rows.append(f"| {arm} | " + " | ".join(cells) + f" | {seeds} |")
         parts.append("\n".join(rows) + "\n")
-        rows = ["| difference | " + " | ".join(f"`{name}`" for name in _SHOWN) + " |"]
-        rows.append("|---|" + "---|" * len(_SHOWN))
+        rows = ["| difference | " + " | ".join(f"`{name}`" for name in _SHOWN) + " | `sd` of each seed |"]
+        rows.append("|---|" + "---|" * (len(_SHOWN) + 1))
         for name, figures in found["differences"].items():
             cells = [_with_interval(figures, key, "+") for key in _SHOWN]
-            rows.append(f"| {name} | " + " | ".join(cells) + " |")
+            pairs = zip(*(found["arms"][arm]["seeds"] for arm in name.split(" - ")), strict=True)
+            seeds = ", ".join(f"{one['sd'] - other['sd']:+.1f}" for one, other in pairs)
+            rows.append(f"| {name} | " + " | ".join(cells) + f" | {seeds} |")
         parts.append("\n".join(rows) + "\n")
     return "\n".join(parts)
 

@@ -64,7 +64,8 @@ class Glimpse:
     UNKNOWN where nothing is asked; `map_roads` (m) are the roads of the maps; `spots` (m) is the patch of
     the place on a map without photo, or UNKNOWN; `owners` is 1 on the name of the photo's street and 0 on
     other names; where a name begins, `cells` tells in which ninth of the map its middle lies and `middles`
-    (m, p, 2) where exactly, down and across in sides of the map, 0 elsewhere; `surfaces` (n, p, SURFACE_POINTS²) are those of the views and `ground` (m, p, SURFACE_POINTS²) those of the maps,
+    (m, p, 2) where exactly, down and across in sides of the map, 0 elsewhere; `surfaces`
+    (n, p, SURFACE_POINTS²) are those of the views and `ground` (m, p, SURFACE_POINTS²) those of the maps,
     UNKNOWN where a photo hides them; `attributes` (n, attributes) is 0 or 1.
     """
 
@@ -193,7 +194,7 @@ class Glimpses(Dataset[Glimpse]):
     def _middles(
         self, facts: SceneFacts, side_px: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-        """In which ninth of the map the middle of a name lies, and where, on the patches in which names begin."""
+        """In which ninth of the map the middle of a name lies, and where, on the patch where it begins."""
         cells, middles = self._unknown(), self._nowhere()
         for name in facts.names:
             begin = patch_of(name.middles[0], self._patch_px, self._side)

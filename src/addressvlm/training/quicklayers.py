@@ -6,7 +6,7 @@ and rotations have a backward of their own; on a CPU the whole of an attention h
 kernel. What comes out is the same. Other families keep their layers.
 
 Behind the last layer no token sees another, so in it only those need an outcome that are learned from: a
-tenth of a conversation with a picture.
+twentieth of a conversation with a picture, or less.
 """
 
 from itertools import pairwise

@@ -123,7 +123,7 @@ def _warn_of_small_names(stage: Stage, dataset: Path, backbone: Backbone) -> Non
     if stage.name != "alignment" or not processes.is_first():
         return
     stored = read_json(dataset / CONFIG)
-    if stored["step"] == "labels":
+    if stored.get("step") == "labels":
         stored = read_config(dataset)
     if not {"image_px", "font_px"} <= stored.keys():
         return  # made by other hands

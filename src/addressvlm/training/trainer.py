@@ -240,15 +240,21 @@ class _Steps(TrainerCallback):  # type: ignore[misc]  # as above
 
 @contextmanager
 def _stoppable() -> Iterator[threading.Event]:
-    """An event that SIGTERM and Ctrl-C set; a second signal interrupts at once. Main thread only."""
+    """An event that SIGTERM and Ctrl-C set; the same signal again interrupts at once. Main thread only.
+
+    Ctrl-C reaches all processes of a job, and the parent that it ends then sends SIGTERM to its workers:
+    that is not somebody in a hurry.
+    """
     event = threading.Event()
+    heard: set[int] = set()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if event.is_set():
+        if number in heard:
             raise KeyboardInterrupt
+        heard.add(number)
         event.set()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
