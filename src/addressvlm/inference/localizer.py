@@ -14,12 +14,14 @@ from addressvlm.dataset.questions import plain_questions
 from addressvlm.errors import AddressVLMError, UsageError
 from addressvlm.folders import require_complete
 from addressvlm.inference.beliefs import score_names, tries_of
+from addressvlm.inference.drafts import Drafts
 from addressvlm.inference.gazetteer import Gazetteer
 from addressvlm.inference.generating import generate, generation_config
 from addressvlm.inference.nametrie import Floats, NameTrie
 from addressvlm.inference.onepass import answer_sights, tokens_at_once
 from addressvlm.inference.prompts import Asked, Picture, Request, Sight, sight, sights
 from addressvlm.model.backbone import Backbone, load_run
+from addressvlm.model.conversation import answer_tokens
 from addressvlm.model.pictures import reads_trees
 from addressvlm.model.treeattention import use_tree_attention
 from addressvlm.work import batched_by, keep_freed_memory
@@ -120,7 +122,10 @@ class Localizer:
             by_length = sorted(enumerate(window), key=lambda numbered: numbered[1].tokens)
             for batch in batched_by(by_length, most, lambda numbered: cost(numbered[1])):
                 read = answer_sights(
-                    self.backbone, [sight for _, sight in batch], max_new_tokens=max_new_tokens
+                    self.backbone,
+                    [sight for _, sight in batch],
+                    max_new_tokens=max_new_tokens,
+                    drafts=self._drafts,
                 )
                 texts = iter(self._texts(read))
                 for number, asked_together in batch:
@@ -192,15 +197,25 @@ class Localizer:
     @cached_property
     def room(self) -> int:
         """How many tokens an answer may take: as many as the longest name of the gazetteer with its end."""
+        longest = max((len(tokens) for tokens in self._tokens_of_names), default=0)
+        return max(_SHORT_ANSWER, longest + 1)
+
+    @cached_property
+    def _drafts(self) -> Drafts:
+        """How answers go on that are names."""
+        return Drafts(self._tokens_of_names)
+
+    @cached_property
+    def _tokens_of_names(self) -> list[tuple[int, ...]]:
+        """All answers that are names of the gazetteer, as tokens without their end; none without one."""
         if self.run is None or not (self.run / GAZETTEER).is_file():
-            return _SHORT_ANSWER
+            return []
         names = self.names
         texts = [
             *names.pair_names,
             *(text for level in names.spellings.values() for some in level for text in some),
         ]
-        longest = max(map(len, self.backbone.tokenizer(texts, add_special_tokens=False)["input_ids"]))
-        return max(_SHORT_ANSWER, longest + 1)
+        return [answer_tokens(self.backbone.tokenizer, text) for text in texts]
 
     @cached_property
     def names(self) -> Gazetteer:

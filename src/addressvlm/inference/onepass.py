@@ -1,11 +1,13 @@
 """Many questions about a picture in one pass: the picture is read once, and every question is a branch."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
 
+from addressvlm.inference.drafts import Drafts
 from addressvlm.inference.prompts import Sight, normalised
 from addressvlm.model.backbone import Backbone
 from addressvlm.model.tokentree import TokenTree
@@ -14,11 +16,22 @@ from addressvlm.model.treepass import TreePass, Twig
 
 @dataclass
 class _Branch:
-    """An answer that is being written, in a row of the pass, behind a place of it."""
+    """An answer that is being written, in a row of the pass.
+
+    Its last token is still to be read, behind `place`.
+    """
 
     row: int
     place: int
-    answer: list[int] = field(default_factory=list)
+    answer: list[int]
+
+    def go_on(self, read: Sequence[int], place: int, expected: Sequence[int], ends: Collection[int]) -> None:
+        """Add what is expected behind tokens that were `read` from `place` on, up to the first wrong one."""
+        for number, token in enumerate(expected):
+            self.place = place + number
+            self.answer.append(token)
+            if token in ends or [token] != list(read[number + 1 : number + 2]):
+                return
 
 
 def read_questions(backbone: Backbone, sights: Sequence[Sight]) -> tuple[TreePass, torch.Tensor]:
@@ -38,29 +51,38 @@ def read_questions(backbone: Backbone, sights: Sequence[Sight]) -> tuple[TreePas
     return reading, reading.read(questions)
 
 
-def answer_sights(backbone: Backbone, sights: Sequence[Sight], *, max_new_tokens: int) -> list[list[int]]:
+def answer_sights(
+    backbone: Backbone, sights: Sequence[Sight], *, max_new_tokens: int, drafts: Drafts | None = None
+) -> list[list[int]]:
     """The greedy answers to all questions of all sights, one after the other, as tokens without their end.
 
-    They are those of separate calls of `generate`.
+    They are those of separate calls of `generate`; `drafts` make them come sooner.
     """
+    drafts = drafts or Drafts()
     reading, hidden = read_questions(backbone, sights)
-    branches = [_Branch(row, place) for row, places in enumerate(reading.tips) for place in places]
-    growing = branches
-    for length in range(1, max_new_tokens + 1):
-        tokens = reading.logits(hidden).argmax(-1).tolist()
-        for branch, token in zip(growing, tokens, strict=True):
-            branch.answer.append(token)
-        growing = [branch for branch in growing if branch.answer[-1] not in backbone.end_ids]
-        if not growing or length == max_new_tokens:
-            break
+    first = reading.logits(hidden).argmax(-1).tolist()
+    places = [(row, place) for row, places in enumerate(reading.tips) for place in places]
+    branches = [_Branch(row, place, [token]) for (row, place), token in zip(places, first, strict=True)]
+    while growing := [branch for branch in branches if _grows(branch, backbone, max_new_tokens)]:
+        room = [max_new_tokens - len(branch.answer) - 1 for branch in growing]
+        read = [
+            [branch.answer[-1], *drafts.after(branch.answer)[:most]]
+            for branch, most in zip(growing, room, strict=True)
+        ]
         twigs: list[list[Twig]] = [[] for _ in sights]
-        for branch in growing:
-            twigs[branch.row].append(_chain(branch.answer[-1:], behind=branch.place))
-        hidden = reading.read(twigs)
-        places = [place for row in reading.tips for place in row]
-        for branch, place in zip(growing, places, strict=True):
-            branch.place = place
+        for branch, tokens in zip(growing, read, strict=True):
+            twigs[branch.row].append(_chain(tokens, behind=branch.place))
+        hidden = reading.read(twigs, every=True)
+        expected = iter(reading.logits(hidden).argmax(-1).tolist())
+        tips = [place for row in reading.tips for place in row]
+        for branch, tokens, tip in zip(growing, read, tips, strict=True):
+            begin = tip - len(tokens) + 1
+            branch.go_on(tokens, begin, list(islice(expected, len(tokens))), backbone.end_ids)
     return [_without_end(branch.answer, backbone) for branch in branches]
+
+
+def _grows(branch: _Branch, backbone: Backbone, max_new_tokens: int) -> bool:
+    return branch.answer[-1] not in backbone.end_ids and len(branch.answer) < max_new_tokens
 
 
 def _without_end(answer: list[int], backbone: Backbone) -> list[int]:

@@ -53,19 +53,20 @@ class TreePass:
         """The place of the last token of every twig of the latest reading, row by row."""
 
     @torch.inference_mode()
-    def read(self, rows: Rows, images: torch.Tensor | None = None) -> torch.Tensor:
+    def read(self, rows: Rows, images: torch.Tensor | None = None, *, every: bool = False) -> torch.Tensor:
         """Read and keep twigs; gives what the model makes of the last token of each, (twigs, width).
 
-        `images`, normalised (pictures, 3, size, size), are what the picture tokens of all rows stand for, in
-        their order.
+        With `every` it is what the model makes of all their tokens, (tokens, width), row by row and twig by
+        twig. `images`, normalised (pictures, 3, size, size), are what the picture tokens of all rows stand
+        for, in their order.
         """
         old = self._depths.shape[1]
         ids, seen, depths = self._laid_out(rows)
         ends = [np.cumsum([len(twig.tree.ids) for twig in twigs], dtype=int) - 1 for twigs in rows]
-        tips = np.zeros(ids.shape, bool)
+        asked = np.zeros(ids.shape, bool)
         for row, places in enumerate(ends):
-            tips[row, places] = True
-        wanted = torch.from_numpy(tips).to(self._model.device)
+            asked[row, slice(places.max(initial=-1) + 1) if every else places] = True
+        wanted = torch.from_numpy(asked).to(self._model.device)
         with _last_layer_for(self._model, wanted):
             hidden = self._run(rows, ids, seen, depths, images, wanted)[wanted]
         self._readings.append((old, seen))
