@@ -97,6 +97,8 @@ def test_the_exam_is_about_other_cities_and_has_its_controls(made: Path) -> None
     marks = read_json(made / "summary.json")["exam"]
     assert {"map: name at a place", "map: name at a place, names not drawn"} <= marks.keys()
     assert all(0 <= mark["right"] <= 100 and mark["asked"] for mark in marks.values())
+    matches = {task for task, mark in marks.items() if "nearest" in mark}
+    assert matches == {task for task in marks if task.startswith("match: photo")} != set()
     assert not {path.name for path in (made / "exam").glob("city*")} & {
         path.name for path in (made / "scenes").glob("city*")
     }

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import dist
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,11 @@ _ALL_NAMES = "share of all names"
 
 @dataclass(frozen=True)
 class _Asked:
-    """A lesson with the picture it is asked about; `chance` is that of a guess among the names on it."""
+    """A lesson with the picture it is asked about.
+
+    `chance` is that of a guess among the names on it; `nearest` tells whether the one nearest to its middle is
+    right.
+    """
 
     task: str
     scene: int
@@ -31,6 +36,7 @@ class _Asked:
     lesson: Lesson
     chance: float | None = None
     view_of: int | None = None
+    nearest: bool | None = None
 
 
 def examine(
@@ -40,8 +46,8 @@ def examine(
 
     For every task: how many were asked, how many answers are exactly right (in lists of names and in
     descriptions, the share that is), the share of the most frequent truth, and for matching the chance of a
-    guess among the names of each map. Controls are tasks, too: reading maps whose names were not drawn, and
-    matching with the photo of another place.
+    guess among the names of each map and what the one nearest to its middle gets. Controls are tasks, too:
+    reading maps whose names were not drawn, and matching with the photo of another place.
     """
     exam = Scenes(folder)
     asked = list(_questions(exam, min(scenes or len(exam), len(exam)), localizer, seed))
@@ -91,6 +97,7 @@ def _map_questions(
     facts: SceneFacts, scene: int, other: int, names: list[str], side_px: int, rng: np.random.Generator
 ) -> Iterator[_Asked]:
     known: dict[str, Lesson] = {}
+    middle = (side_px / 2, side_px / 2)
     for lesson in lessons(facts, "grafted", names, side_px, rng):
         known.setdefault(lesson.kind, lesson)
     if facts.names:
@@ -105,8 +112,9 @@ def _map_questions(
     if "match" in known and len(facts.names) > 1:
         where = _CENTRED if facts.is_centred(side_px) else _ANYWHERE
         lesson, chance = known["match"], 1 / len(facts.names)
-        yield _Asked(f"match: {where}", scene, "grafted", lesson, chance)
-        yield _Asked(f"match: {where}, photo of another place", scene, "grafted", lesson, chance, other)
+        nearest = min(facts.names, key=lambda name: dist(name.middle, middle)).name == facts.street
+        for task, view_of in ((where, None), (f"{where}, photo of another place", other)):
+            yield _Asked(f"match: {task}", scene, "grafted", lesson, chance, view_of, nearest)
         yield _Asked("match: judgments", scene, "grafted", known["match yes"])
         yield _Asked("match: choices", scene, "grafted", known["match which"], chance)
 
@@ -118,13 +126,16 @@ def _grade(task: str, found: list[tuple[_Asked, str]]) -> dict[str, Any]:
     elif _ALL_NAMES in task:
         mark = _names_right
     right = [mark(one.lesson.answer, answer) for one, answer in found]
-    chances = [one.chance for one, _ in found if one.chance is not None]
+    lines = {
+        "chance": [one.chance for one, _ in found if one.chance is not None],
+        "nearest": [one.nearest for one, _ in found if one.nearest is not None],
+    }
     most = Counter(one.lesson.answer for one, _ in found).most_common(1)[0][1]
     return {
         "asked": len(found),
         "right": round(100 * float(np.mean(right)), 1),
         "most_frequent": round(100 * most / len(found), 1),
-        **({"chance": round(100 * float(np.mean(chances)), 1)} if chances else {}),
+        **{line: round(100 * float(np.mean(shares)), 1) for line, shares in lines.items() if shares},
     }
 
 

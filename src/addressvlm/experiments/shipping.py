@@ -42,7 +42,8 @@ controlled experiments; photos of the real world are nothing to it.
 ## What it can do
 
 Percent of exactly right answers on scenes of {exam_cities} other cities (`mini:{exam_first}` on), greedy.
-*Most frequent answer* is what a constant answer gets, *chance* a guess among the names on each map.
+*Most frequent answer* is what a constant answer gets, *chance* a guess among the names on each map, *nearest
+name* the one nearest to the middle of the map, without a look at the photo.
 
 {table}
 """
@@ -133,12 +134,14 @@ def _smooth(lines: Sequence[Mapping[str, Any]], part: str) -> tuple[Floats, Floa
 
 def exam_table(exam: dict[str, Any]) -> str:
     """The marks of an exam as Markdown."""
-    rows = ["| task | asked | right % | most frequent answer % | chance % |", "|---|---|---|---|---|"]
+    columns = ("right", "most_frequent", "chance", "nearest")
+    rows = [
+        "| task | asked | right % | most frequent answer % | chance % | nearest name % |",
+        "|---|---|---|---|---|---|",
+    ]
     for task, mark in exam.items():
-        chance = f"{mark['chance']:.1f}" if "chance" in mark else ""
-        rows.append(
-            f"| {task} | {mark['asked']} | {mark['right']:.1f} | {mark['most_frequent']:.1f} | {chance} |"
-        )
+        cells = [f"{mark[column]:.1f}" if column in mark else "" for column in columns]
+        rows.append(f"| {task} | {mark['asked']} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
