@@ -26,8 +26,7 @@ _ALL_NAMES = "share of all names"
 class _Asked:
     """A lesson with the picture it is asked about.
 
-    `chance` is that of a guess among the names on it; `nearest` tells whether the one nearest to its middle is
-    right.
+    `chance` is that of a guess among the names on it, `nearest` whether the one nearest to its middle is it.
     """
 
     task: str
