@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import shapely
 from PIL import Image
 
 from addressvlm.dataset.tables import write_table
@@ -20,10 +20,19 @@ def tiny_dataset(folder: Path, *, photos: int = 12, size_px: int = 48) -> Path:
         rows = [_photo(folder, index, size_px) for index in range(photos)]
         write_table(folder, "alignment", [_alignment(row) for row in rows])
         write_table(folder, "train", [_conversation(row) for row in rows])
-        pq.write_table(pa.table({"name": sorted(STREETS)}), folder / "gazetteer.parquet")
+        _gazetteer().to_parquet(folder / "gazetteer.parquet")
         about = {"city": "Tinytown", "levels": ["district", "street"], "attribution": ""}
         step.finish({"photos": photos, **about})
     return folder
+
+
+def _gazetteer() -> gpd.GeoDataFrame:
+    named = [("district", "Old Town"), *(("street", street) for street in sorted(STREETS))]
+    rows = [
+        {"level": level, "name": name, "spellings": [name], "districts": ["Old Town"], "photos": 1}
+        for level, name in named
+    ]
+    return gpd.GeoDataFrame(rows, geometry=[shapely.Point(9, 48).buffer(0.01)] * len(rows), crs="EPSG:4326")
 
 
 def _photo(folder: Path, index: int, size_px: int) -> dict[str, object]:

@@ -127,7 +127,7 @@ def _grade(task: str, found: list[tuple[_Asked, str]]) -> dict[str, Any]:
     right = [mark(one.lesson.answer, answer) for one, answer in found]
     lines = {
         "chance": [one.chance for one, _ in found if one.chance is not None],
-        "nearest": [one.nearest for one, _ in found if one.nearest is not None],
+        "nearest": [float(one.nearest) for one, _ in found if one.nearest is not None],
     }
     most = Counter(one.lesson.answer for one, _ in found).most_common(1)[0][1]
     return {
