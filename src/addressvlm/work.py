@@ -110,7 +110,7 @@ def in_processes(
             yield from results
         except (KeyboardInterrupt, GeneratorExit):
             pool.shutdown(wait=False, cancel_futures=True)
-            _end(ours)
+            _end(ours or {*multiprocessing.active_children()} - others)  # or interrupted while they start
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
