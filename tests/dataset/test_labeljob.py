@@ -285,6 +285,22 @@ def changed(dataset: Path, copy: Path, **config: str) -> Path:
     return copy
 
 
+def test_labellers_are_told_that_photos_were_taken_anywhere_on_their_maps(
+    dataset: Path, tmp_path: Path
+) -> None:
+    asked: list[Ask] = []
+
+    def describe(asks: Sequence[Ask]) -> list[Reply | NoAnswer]:
+        asked.extend(asks)
+        return parrot(asks)
+
+    label(changed(dataset, tmp_path / "aside", control="aside"), tmp_path / "out", describer=lambda: describe)
+    assert asked
+    for ask in asked:
+        assert "somewhere on" in ask.instructions
+        assert "at the centre of" not in ask.instructions
+
+
 def test_two_pictures_are_asked_about_together(dataset: Path, tmp_path: Path) -> None:
     asked: list[Ask] = []
 

@@ -39,6 +39,7 @@ class Prompts:
     city: str
     levels: tuple[str, str]
     variant: Variant
+    centred: bool  # whether photos were taken in the middle of their maps
     options: LabelOptions
 
     def ask(self, row: Mapping[str, Any], dataset: Path, number: int) -> Ask:
@@ -76,6 +77,7 @@ class Prompts:
                 street=row["street"],
                 map_names=tuple(row["map_names"]),
                 variant=self.variant,
+                centred=self.centred,
             )
             instructions, _, last = hinted_prompt(hint).rpartition("\n")
             return instructions, last
@@ -88,4 +90,10 @@ class Prompts:
 def prompts_of(summary: Mapping[str, Any], config: Mapping[str, Any], options: LabelOptions) -> Prompts:
     """The prompts for a data set with this summary and config."""
     district, street = summary["levels"]
-    return Prompts(summary["city"], (district, street), cast(Variant, config["variant"]), options)
+    return Prompts(
+        summary["city"],
+        (district, street),
+        cast(Variant, config["variant"]),
+        centred=config["control"] != "aside",
+        options=options,
+    )

@@ -293,7 +293,8 @@ def _told_apart(
     others: dict[str, Photos] = {**strangers, "noise": [(Image.fromarray(picture),) for picture in noise]}
     found = {}
     for name, photos in others.items():
-        there = signs(np.stack([beliefs["both"] for beliefs in localizer.distributions(photos)]))
+        read = track(localizer.distributions(photos), f"photos of {name}", len(photos))
+        there = signs(np.stack([beliefs["both"] for beliefs in read]))
         found[name] = {sign: 100 * separation(here[sign], there[sign]) for sign in here}
     return found
 
@@ -321,7 +322,7 @@ def _variants_of(localizer: Localizer, home: Path, split: str) -> dict[str, floa
     averaged = np.logaddexp.reduce(
         [
             np.stack([one["both"] for one in localizer.distributions(pictures, [wording] * len(pictures))])
-            for wording in wordings
+            for wording in track(wordings, f"wordings ({split})", len(wordings))
         ]
     )
     both = np.array(names.pairs)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from addressvlm.errors import AddressVLMError, UsageError
@@ -110,6 +111,7 @@ def draw_curves(pretraining: Path, path: Path) -> None:
     figure = Figure(figsize=(4 * len(eyes) + 4, 3.2), layout="constrained")
     *panels, right = figure.subplots(1, len(eyes) + 1)
     for panel, (name, (title, parts)) in zip(panels, eyes.items(), strict=True):
+        panel.set_prop_cycle(color=colormaps["tab20"](range(len(_PARTS))))  # the usual ten repeat
         for part in (part for part in parts if part in logs[name][0]):
             panel.plot(*_smooth(logs[name], part), label=part, linewidth=1)
         panel.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
