@@ -9,6 +9,7 @@ from PIL import Image
 
 from addressvlm.cli.main import exit_code
 from addressvlm.cli.reference import reference
+from addressvlm.experiments.beliefstables import beliefs_overview
 from addressvlm.experiments.results import demo_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -98,6 +99,11 @@ def test_every_command_is_documented() -> None:
 
 def test_figures_of_the_readme_come_from_results() -> None:
     assert demo_table(ROOT / "results" / "demo.json") in README
+
+
+def test_figures_about_beliefs_come_from_results() -> None:
+    overview = beliefs_overview(ROOT / "results" / "beliefs.json")
+    assert overview in (ROOT / "docs" / "method.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from PIL import Image
 
 from addressvlm.experiments import beliefs
 from addressvlm.experiments.beliefs import BeliefsPlan, run_beliefs
-from addressvlm.experiments.beliefstables import beliefs_table, publish_beliefs
+from addressvlm.experiments.beliefstables import beliefs_overview, beliefs_table, publish_beliefs
 from addressvlm.experiments.demo import DemoPlan
 
 FULL = DemoPlan()
@@ -45,6 +45,10 @@ def test_beliefs_are_measured_and_told(
     )
     assert fixed["s"]["mean"] >= evidence["one photo"]["s"]["mean"]
     assert alone["s"]["mean"] > 0
+    assert set(city["intervals"]) == {"open", "closed", "joint"}
+    for way, intervals in city["intervals"].items():
+        low, high = intervals["s_G"]
+        assert low <= city["answers"][way]["s_G"] <= high
     assert set(city["strangers"]) == {"noise"}
     assert set(city["coverage"]) == {"80 %", "90 %", "95 %"}
     assert run_beliefs(tmp_path / "out", workers=1, plan=TINY)["cities"] == result["cities"]
@@ -52,5 +56,8 @@ def test_beliefs_are_measured_and_told(
     table = (tmp_path / "results" / "beliefs.md").read_text("utf-8")
     assert table == beliefs_table(result)
     assert "| position within 300 m alone |" in table
+    overview = beliefs_overview(tmp_path / "results" / "beliefs.json")
+    assert overview.startswith("| district and street right, % | mini:3 |")
+    assert "| one photo, closed | " in overview
     with Image.open(tmp_path / "results" / "beliefs.png") as plot:
         assert plot.width > 400

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from addressvlm.experiments.results import publish
-from addressvlm.folders import write_atomically
+from addressvlm.folders import read_json, write_atomically
 
 
 def publish_beliefs(result: Mapping[str, Any], folder: Path, command: str) -> None:
@@ -23,11 +23,39 @@ def beliefs_table(result: Mapping[str, Any]) -> str:
     return "\n".join(_city_table(city, found) for city, found in result["cities"].items())
 
 
-def _city_table(city: str, found: Mapping[str, Any]) -> str:
-    def cell(mark: Mapping[str, Any]) -> str:
-        low, high = mark["interval"]
-        return f"{mark['mean']:.1f} ({low:.1f} … {high:.1f})"
+def beliefs_overview(path: Path) -> str:
+    """Some figures of a published beliefs.json as Markdown, a column a city: the table of docs/method.md."""
+    cities = read_json(path)["cities"]
+    rows = {
+        f"one photo, {way}": [_cell(_answered(found, way)) for found in cities.values()]
+        for way in next(iter(cities.values()))["intervals"]
+    }
+    for name in next(iter(cities.values()))["beliefs"]:
+        shown = "one photo, its belief" if name == "one photo" else name
+        rows[shown] = [_cell(found["beliefs"][name]["sd"]) for found in cities.values()]
+    rows["calibration error of streets, before and after"] = [
+        " → ".join(f"{found['calibration'][when]['ece']:.1f}" for when in ("before", "after"))
+        for found in cities.values()
+    ]
+    for coverage in next(iter(cities.values()))["coverage"]:
+        rows[f"sets of streets that promise {coverage}: coverage, mean size"] = [
+            f"{_cell(found['coverage'][coverage]['held'])}, {found['coverage'][coverage]['mean_size']:.1f}"
+            for found in cities.values()
+        ]
+    head = ["| district and street right, % | " + " | ".join(cities) + " |", "|---|" + "---|" * len(cities)]
+    return "\n".join([*head, *(f"| {name} | " + " | ".join(cells) + " |" for name, cells in rows.items())])
 
+
+def _answered(found: Mapping[str, Any], way: str) -> dict[str, Any]:
+    return {"mean": found["answers"][way]["sd"], "interval": found["intervals"][way]["sd"]}
+
+
+def _cell(mark: Mapping[str, Any]) -> str:
+    low, high = mark["interval"]
+    return f"{mark['mean']:.1f} ({low:.1f} … {high:.1f})"
+
+
+def _city_table(city: str, found: Mapping[str, Any]) -> str:
     rows = [
         f"## {city}",
         "",
@@ -39,10 +67,12 @@ def _city_table(city: str, found: Mapping[str, Any]) -> str:
     rows += ["| answers | " + " | ".join(f"`{key}`" for key in keys) + " |", "|---|" + "---|" * len(keys)]
     for name in ("open", "closed", "joint", "corner_tolerant"):
         rows.append(f"| {name.replace('_', '-')} | " + _figures(found["answers"][name], keys) + " |")
+    rows += ["", "| `sd` | 95 % |", "|---|---|"]
+    rows += [f"| {name} | {_cell(_answered(found, name))} |" for name in found["intervals"]]
     rows += ["", "| evidence | queries | street | district | both |", "|---|---|---|---|---|"]
     for name, marks in found["beliefs"].items():
         rows.append(
-            f"| {name} | {marks['queries']} | " + " | ".join(cell(marks[k]) for k in ("s", "d", "sd")) + " |"
+            f"| {name} | {marks['queries']} | " + " | ".join(_cell(marks[k]) for k in ("s", "d", "sd")) + " |"
         )
     before, after = found["calibration"]["before"], found["calibration"]["after"]
     rows += [
@@ -54,7 +84,7 @@ def _city_table(city: str, found: Mapping[str, Any]) -> str:
         "| promised coverage | true street in the set | mean size |",
         "|---|---|---|",
         *(
-            f"| {name} | {cell(one['held'])} | {one['mean_size']:.1f} |"
+            f"| {name} | {_cell(one['held'])} | {one['mean_size']:.1f} |"
             for name, one in found["coverage"].items()
         ),
         "",
