@@ -18,7 +18,8 @@ from addressvlm.experiments.controls import (
     ARMS,
     ASIDE,
     BOTH,
-    LONGER,
+    BOTH_PLATEAU,
+    PLATEAU,
     STAGE_2,
     ZERO_SHOT,
     ControlsPlan,
@@ -48,6 +49,7 @@ PLAN = ControlsPlan(
     dataset=DatasetOptions(image_px=112, split=(0.6, 0.2, 0.2)),
     alignment=replace(from_scratch(ALIGNMENT), max_steps=2),
     localization=replace(from_scratch(LOCALIZATION), max_steps=3),
+    plateau=2,
 )
 
 
@@ -88,16 +90,21 @@ def test_differences_are_those_of_the_means(result: dict[str, Any]) -> None:
     gap = city["differences"][f"{BOTH} - {STAGE_2}"]["mean"]["mean"]
     means = {name: arm["mean"]["mean"] for name, arm in city["arms"].items()}
     assert gap == pytest.approx(means[BOTH] - means[STAGE_2], abs=0.002)
-    assert len(city["differences"]) == 2 * (len(ARMS) - 2)
+    assert len(city["differences"]) == 2 * (len(ARMS) - 4) + 1
+    assert f"{BOTH_PLATEAU} - {PLATEAU}" in city["differences"]
 
 
 @pytest.mark.slow
-def test_the_longer_stage_takes_the_steps_of_both(folder: Path) -> None:
+def test_longer_stages_take_the_steps_of_both(folder: Path) -> None:
     home = folder / "mini-3" / "seed-1"
     steps = {path.parent.name: read_json(path / "summary.json")["steps"] for path in home.glob("*/localize")}
-    assert steps.pop(LONGER.replace(" ", "-").replace(",", "")) == 5
+    assert steps.pop("stage-2-longer") == 2 + 3
+    assert steps.pop("stage-2-to-its-plateau") == 2 + 2 * 3
+    assert steps.pop("stages-12-to-the-plateau") == 2 * 3
     assert set(steps.values()) == {3}
-    assert len(steps) == len(ARMS) - 2
+    assert len(steps) == len(ARMS) - 4
+    base = read_json(home / "stages-12-to-the-plateau" / "localize" / "config.json")["base"]
+    assert base == read_json(home / "stages-12" / "localize" / "config.json")["base"]
 
 
 @pytest.mark.slow

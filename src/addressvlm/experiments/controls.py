@@ -4,7 +4,8 @@ All arms start from the same base, have the same stage 2 on the same photos, and
 about places that none has seen. What differs is stage 1: none; the paper's; the paper's with the same texts
 beside pictures that lack something; or with photos that were taken anywhere on their maps, not in the middle
 (`DatasetOptions.control`). The arm with a longer stage 2 takes as many steps as both stages together, so that
-more training cannot pass for alignment.
+more training cannot pass for alignment. Two more arms, again with the same steps, go on with stage 2 until it
+brings no more: what is left there of stage 1 is not a matter of practice.
 """
 
 import json
@@ -32,7 +33,7 @@ from addressvlm.evaluation.predictions import read_predictions
 from addressvlm.experiments.classifier import classify
 from addressvlm.experiments.results import MEASURED, made, measured
 from addressvlm.experiments.swapping import swap_photos
-from addressvlm.folders import fingerprint, open_step, read_json, write_json
+from addressvlm.folders import fingerprint, open_step, read_json, require_complete, write_json
 from addressvlm.inference.localizer import Localizer
 from addressvlm.model.presets import PRESETS
 from addressvlm.training.bases import identify, load_base
@@ -44,6 +45,7 @@ Floats = npt.NDArray[np.float64]
 
 ZERO_SHOT, STAGE_2, LONGER, BOTH = "zero-shot", "stage 2", "stage 2, longer", "stages 1+2"
 ASIDE = "1+2, photo anywhere on the map"
+PLATEAU, BOTH_PLATEAU = "stage 2, to its plateau", "stages 1+2, to the plateau"
 # Arms whose stage 1 is another, and how it is made.
 CHANGED: Mapping[str, Control] = {
     "1+2, street view alone": "view",
@@ -53,7 +55,8 @@ CHANGED: Mapping[str, Control] = {
     "1+2, shuffled texts": "shuffled",
     ASIDE: "aside",
 }
-ARMS = (ZERO_SHOT, STAGE_2, LONGER, BOTH, *CHANGED)
+_LATER = (LONGER, PLATEAU, BOTH_PLATEAU)  # they take up what arms before them have trained, or its steps
+ARMS = (ZERO_SHOT, STAGE_2, LONGER, BOTH, *CHANGED, PLATEAU, BOTH_PLATEAU)
 # As in the demo the tower stays as it is: half the time. Small batches, because so few photos otherwise give
 # too few steps to learn streets by.
 _TUNED: Mapping[str, Any] = {"trains": ("projector", "language"), "per_device_train_batch_size": 8}
@@ -87,6 +90,8 @@ class ControlsPlan:
     )
     alignment: Stage = replace(for_mini(ALIGNMENT), num_train_epochs=6, **_TUNED)
     localization: Stage = replace(for_mini(LOCALIZATION), num_train_epochs=8, **_TUNED)
+    plateau: int = 5
+    """How many times as long stage 2 takes in the arms that go on until it brings no more."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +122,7 @@ def run_controls(
         if torch.cuda.is_available():
             workers = 1
         answered: dict[str, dict[str, list[pd.DataFrame]]] = {city: defaultdict(list) for city in plan.cities}
-        # The longer stage takes its steps from arms that must have been trained by then.
-        for arms in ([arm for arm in ARMS if arm != LONGER], [LONGER]):
+        for arms in ([arm for arm in ARMS if arm not in _LATER], [*_LATER[::-1]]):  # the longest first
             runs = [
                 _Run(city, seed, arm)
                 for arm in arms
@@ -200,11 +204,15 @@ def _figures_of_city(folder: Path, answered: Mapping[str, list[pd.DataFrame]]) -
         "arms": {arm: _figures_of(answered[arm]) for arm in ARMS},
         "differences": {
             f"{arm} - {reference}": _difference(answered[arm], answered[reference])
-            for reference in (STAGE_2, LONGER)
-            for arm in ARMS
-            if arm not in (ZERO_SHOT, reference)
+            for arm, reference in _compared()
         },
     }
+
+
+def _compared() -> list[tuple[str, str]]:
+    short = [arm for arm in ARMS if arm not in (ZERO_SHOT, PLATEAU, BOTH_PLATEAU)]
+    pairs = [(arm, reference) for reference in (STAGE_2, LONGER) for arm in short if arm != reference]
+    return [*pairs, (BOTH_PLATEAU, PLATEAU)]
 
 
 def _run_arm(arm: str, folder: Path, seed: int, plan: ControlsPlan) -> pd.DataFrame:
@@ -216,11 +224,14 @@ def _run_arm(arm: str, folder: Path, seed: int, plan: ControlsPlan) -> pd.DataFr
     home = _home(folder, seed, arm)
     localization = replace(plan.localization, seed=seed)
     base = plan.base
-    if arm == LONGER:
-        both = _home(folder, seed, BOTH)
-        steps = _align(plan, data["none"], both / "align", seed)["steps"]
-        alone = train(localization, data["none"], base, _home(folder, seed, STAGE_2) / "localize")
-        localization = replace(localization, max_steps=steps + alone["steps"])
+    if arm in _LATER:
+        both = _home(folder, seed, BOTH) / "align"
+        aligned = require_complete(both)["steps"]
+        alone = require_complete(_home(folder, seed, STAGE_2) / "localize")["steps"]
+        long = plan.plateau * alone
+        steps = {LONGER: aligned + alone, PLATEAU: aligned + long, BOTH_PLATEAU: long}[arm]
+        localization = replace(localization, max_steps=steps)
+        base = str(both) if arm == BOTH_PLATEAU else base
     elif arm != STAGE_2:
         _align(plan, data[CHANGED.get(arm, "none")], home / "align", seed)
         base = str(home / "align")
@@ -335,7 +346,7 @@ def draw_controls(result: Mapping[str, Any], path: Path) -> None:
         for arm, figures in found["arms"].items():
             place = names.index(arm)
             low, high = figures["interval"]["sd"]
-            colour = "#b5523b" if arm == BOTH else "#4a6d8c"
+            colour = "#b5523b" if arm in (BOTH, BOTH_PLATEAU) else "#4a6d8c"
             axes.plot([low, high], [place, place], color=colour, linewidth=2)
             axes.plot(figures["mean"]["sd"], place, "o", color=colour)
             seeds = [seed["sd"] for seed in figures["seeds"]]
