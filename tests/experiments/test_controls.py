@@ -23,10 +23,9 @@ from addressvlm.experiments.controls import (
     STAGE_2,
     ZERO_SHOT,
     ControlsPlan,
-    controls_table,
-    publish_controls,
     run_controls,
 )
+from addressvlm.experiments.controlstables import controls_overview, controls_table, publish_controls
 from addressvlm.experiments.swapping import swap_photos
 from addressvlm.folders import read_json
 from addressvlm.inference.localizer import Localizer
@@ -127,6 +126,8 @@ def test_results_are_a_file_a_table_and_a_plot(result: dict[str, Any], tmp_path:
     assert table == controls_table(result)
     assert all(f"| {arm} |" in table for arm in ARMS)
     assert "| 1+2, blank map - stage 2, longer |" in table
+    overview = controls_overview(tmp_path / "controls.json").splitlines()
+    assert [row.split(" | ")[0].removeprefix("| ") for row in overview[2:]] == list(ARMS)
 
 
 @pytest.mark.slow

@@ -32,7 +32,8 @@ def controls(
     as_json: AsJson = False,
 ) -> None:
     """Measure what the alignment stage is worth: nine arms from one base, several seeds, paired intervals."""
-    from addressvlm.experiments.controls import ControlsPlan, controls_table, publish_controls, run_controls
+    from addressvlm.experiments.controls import ControlsPlan, run_controls
+    from addressvlm.experiments.controlstables import controls_table, publish_controls
 
     plan = ControlsPlan()
     if cities is not None:
