@@ -332,6 +332,6 @@ def test_options_that_make_no_sense_are_refused(dataset: Path, tmp_path: Path) -
     for wrong in ({"tries": 0}, {"temperature": -1}, {"min_words": 9, "max_words": 8}, {"prompt": "poem"}):
         with pytest.raises(UsageError):
             LabelOptions(**wrong)  # type: ignore[arg-type]
-    for wrong in ({"concurrency": 0}, {"budget_calls": 0}, {"price_in": -1.0}, {"timeout_s": 0.0}):
+    for wrong in ({"concurrency": 0}, {"budget_calls": 0}, {"price_in": 1.0}, {"timeout_s": 0.0}):
         with pytest.raises(UsageError):
             Limits(**wrong)  # type: ignore[arg-type]

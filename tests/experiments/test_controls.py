@@ -142,6 +142,10 @@ def test_cities_of_the_same_plan_come_together_in_the_results(result: dict[str, 
     }
     other = {**second, "plan": {**result["plan"], "views": 3}}
     assert list(publish_controls(other, tmp_path, "third")["cities"]) == ["mini:4"]
+    fewer = {**figures, "arms": {arm: found for arm, found in figures["arms"].items() if arm != ASIDE}}
+    fewer["differences"] = {name: gap for name, gap in figures["differences"].items() if ASIDE not in name}
+    more = {**other, "cities": {"mini:5": fewer}}
+    assert list(publish_controls(more, tmp_path, "fourth")["cities"]) == ["mini:5"]
 
 
 @pytest.mark.slow

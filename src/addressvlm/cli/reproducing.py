@@ -31,7 +31,7 @@ def controls(
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure what the alignment stage is worth: nine arms from one base, several seeds, paired intervals."""
+    """Measure what the alignment stage is worth: arms from one base, several seeds, paired intervals."""
     from addressvlm.experiments.controls import ControlsPlan, run_controls
     from addressvlm.experiments.controlstables import controls_table, publish_controls
 

@@ -73,7 +73,11 @@ class Limits:
             free = name.startswith("price")
             fits = value is None or (value >= 0 if free else value > 0) and value < float("inf")
             _require(fits, name, value, f"it must be {'at least' if free else 'above'} 0")
-        if self.budget_cost is not None and (self.price_in is None or self.price_out is None):
+        if (self.price_in is None) != (self.price_out is None):
+            raise UsageError(
+                "price_in and price_out belong together: what a million tokens cost, read and written"
+            )
+        if self.budget_cost is not None and self.price_in is None:
             raise UsageError("budget_cost needs price_in and price_out: what a million tokens cost")
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:

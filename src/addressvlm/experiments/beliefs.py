@@ -34,7 +34,7 @@ from addressvlm.evaluation.reliability import (
 )
 from addressvlm.experiments.demo import DemoPlan
 from addressvlm.experiments.results import MEASURED, measured
-from addressvlm.folders import fingerprint, open_step
+from addressvlm.folders import fingerprint, open_step, sha256
 from addressvlm.geo.places import LatLon, Projection
 from addressvlm.inference.beliefs import none_of_these
 from addressvlm.inference.calibration import Calibration, calibrate, log_likelihood, tempered, true_pairs
@@ -86,7 +86,9 @@ def run_beliefs(
     `real_photos` are photos of the real world, which no mini city should claim as its own.
     """
     plan = plan or BeliefsPlan()
-    with open_step(out, "beliefs", {**asdict(plan), "real_photos": len(real_photos)}) as step:
+    with open_step(
+        out, "beliefs", {**asdict(plan), "real_photos": [sha256(one) for one in real_photos]}
+    ) as step:
         if step.summary is not None:
             return step.summary
         homes = {city: _trained(city, out / city.replace(":", "-"), plan, workers) for city in plan.cities}
@@ -122,8 +124,7 @@ def _measured(home: Path, strangers: Mapping[str, Photos], plan: BeliefsPlan) ->
     )
     val, test = (_believed(localizer, home, split) for split in ("val", "test"))
     calibration = calibrate(localizer.names, val.pairs, val.photos, fingerprint(home / "dataset"))
-    # As `locate` puts them together: calibrated first. Which address is likeliest does not depend on how
-    # independent the photos are; how likely it is does.
+    # As `locate` puts them together: calibrated first.
     sure = replace(val, pairs=calibration.apply(val.pairs))
     before = pairs_before(localizer.names, localizer.gazetteer)
     independence = max(
@@ -189,7 +190,7 @@ def _accuracies(
     """Street, district and pair right, in percent with intervals by location, for each kind of evidence."""
     sure = replace(test, pairs=calibration.apply(test.pairs))
     before = pairs_before(localizer.names, localizer.gazetteer)
-    found = {"one photo": _marks(localizer.names, normalised(test.pairs), test)}
+    found = {"one photo": _marks(localizer.names, normalised(sure.pairs), test)}
     for number in (*plan.together, None):
         queries = _fused(sure, number, before, independence, plan.seed)
         name = "all photos of a place" if number is None else f"{number} photos of a place"

@@ -1,7 +1,7 @@
 """What cross-view alignment is worth: stages 1+2 against stage 2 alone, and against spoilt alignment.
 
-All arms start from the same base, have the same stage 2 on the same photos, and answer the same questions
-about places that none has seen. What differs is stage 1: none; the paper's; the paper's with the same texts
+All arms start from the same base, have stage 2 on the same photos, and answer the same questions about places
+that none has seen. What differs is stage 1: none; the paper's; the paper's with the same texts
 beside pictures that lack something; or with photos that were taken anywhere on their maps, not in the middle
 (`DatasetOptions.control`). The arm with a longer stage 2 takes as many steps as both stages together, so that
 more training cannot pass for alignment. Two more arms, again with the same steps, go on with stage 2 until it
@@ -53,7 +53,11 @@ CHANGED: Mapping[str, Control] = {
     "1+2, shuffled texts": "shuffled",
     ASIDE: "aside",
 }
-_LATER = (LONGER, PLATEAU, BOTH_PLATEAU)  # they take up what arms before them have trained, or its steps
+_LATER = [
+    PLATEAU,
+    BOTH_PLATEAU,
+    LONGER,
+]  # the longest first; they take up what arms before them have trained, or its steps
 ARMS = (ZERO_SHOT, STAGE_2, LONGER, BOTH, *CHANGED, PLATEAU, BOTH_PLATEAU)
 # As in the demo the tower stays as it is: half the time. Small batches, because so few photos otherwise give
 # too few steps to learn streets by.
@@ -97,8 +101,8 @@ def run_controls(
     Without a GPU, `workers` arms are at work at a time, each in a process of its own.
 
     Returns what `summary.json` holds: by city and arm the mean over the seeds, every seed, and the 95 %
-    interval by location; the paired differences from stage 2 alone and from the longer one; and what the
-    aligned models answer when photos are swapped (`swap_photos`).
+    interval by location; the paired differences from stage 2 alone, from the longer one, and of both
+    plateaus; and what the aligned models answer when photos are swapped (`swap_photos`).
     """
     plan = plan or ControlsPlan()
     weights = identify(plan.base, 0)
@@ -110,7 +114,7 @@ def run_controls(
         if torch.cuda.is_available():
             workers = 1
         answered: dict[str, dict[str, list[pd.DataFrame]]] = {city: defaultdict(list) for city in plan.cities}
-        for arms in ([arm for arm in ARMS if arm not in _LATER], [*_LATER[::-1]]):  # the longest first
+        for arms in ([arm for arm in ARMS if arm not in _LATER], _LATER):
             runs = [
                 _Run(city, seed, arm)
                 for arm in arms

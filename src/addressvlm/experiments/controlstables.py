@@ -28,7 +28,7 @@ def publish_controls(result: Mapping[str, Any], folder: Path, command: str) -> d
     """Write the result as `controls.json`, with its table and its plot beside it; returns what is written.
 
     Cities take hours. So those that the file has already stay in it, if they were measured by the same plan
-    on the same base; every city says when and how it was made.
+    with the same arms on the same base; every city says when and how it was made.
     """
     path = folder / "controls.json"
     folder.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,12 @@ def publish_controls(result: Mapping[str, Any], folder: Path, command: str) -> d
     plan = json.loads(json.dumps({key: value for key, value in result["plan"].items() if key != "cities"}))
     earlier = read_json(path) if path.exists() else {}
     alike = earlier.get("plan") == plan and earlier.get("weights") == result["weights"]
-    cities = earlier["cities"] if alike else {}
+    arms = {tuple(found["arms"]) for found in result["cities"].values()}
+    cities = {
+        city: found
+        for city, found in earlier.get("cities", {}).items()
+        if alike and {tuple(found["arms"])} == arms
+    }
     about = {**result["environment"], MEASURED: result[MEASURED]}
     how = {"made": made(about, command), "environment": result["environment"]}
     cities |= {city: {**how, **found} for city, found in result["cities"].items()}

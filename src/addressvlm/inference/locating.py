@@ -20,8 +20,9 @@ from addressvlm.inference.nametrie import Floats
 
 UNKNOWN = "unknown"
 
-# How far several photos of one place count as independent; chosen on validation photos of mini cities.
-_INDEPENDENCE = 0.5
+# How far several photos of one place count as independent: what validation photos of all three mini cities
+# chose (results/beliefs.md).
+_INDEPENDENCE = 0.25
 # Above this probability of "no name of this city" there is nothing to rank.
 _FOREIGN = 0.5
 
