@@ -4,8 +4,8 @@ All arms start from the same base, have stage 2 on the same photos, and answer t
 that none has seen. What differs is stage 1: none; the paper's; the paper's with the same texts
 beside pictures that lack something; or with photos that were taken anywhere on their maps, not in the middle
 (`DatasetOptions.control`). The arm with a longer stage 2 takes as many steps as both stages together, so that
-more training cannot pass for alignment. Two more arms, again with the same steps, go on with stage 2 until it
-brings no more: what is left there of stage 1 is not a matter of practice.
+more training cannot pass for alignment. A few arms go on with stage 2 until it brings no more, again with the
+same number of steps: what is left there of stage 1 is not a matter of practice.
 """
 
 import os
@@ -42,23 +42,27 @@ from addressvlm.work import Workers, in_processes, say
 Floats = npt.NDArray[np.float64]
 
 ZERO_SHOT, STAGE_2, LONGER, BOTH = "zero-shot", "stage 2", "stage 2, longer", "stages 1+2"
+VIEW, ELSEWHERE = "1+2, street view alone", "1+2, map of another place"
 ASIDE = "1+2, photo anywhere on the map"
-PLATEAU, BOTH_PLATEAU = "stage 2, to its plateau", "stages 1+2, to the plateau"
 # Arms whose stage 1 is another, and how it is made.
 CHANGED: Mapping[str, Control] = {
-    "1+2, street view alone": "view",
+    VIEW: "view",
     "1+2, map without names": "unnamed",
     "1+2, blank map": "blank",
-    "1+2, map of another place": "elsewhere",
+    ELSEWHERE: "elsewhere",
     "1+2, shuffled texts": "shuffled",
     ASIDE: "aside",
 }
-_LATER = [
-    PLATEAU,
-    BOTH_PLATEAU,
-    LONGER,
-]  # the longest first; they take up what arms before them have trained, or its steps
-ARMS = (ZERO_SHOT, STAGE_2, LONGER, BOTH, *CHANGED, PLATEAU, BOTH_PLATEAU)
+PLATEAU, BOTH_PLATEAU = "stage 2, to its plateau", "stages 1+2, to the plateau"
+# Arms with the long stage 2 behind the stage 1 of another arm.
+ALIGNED_AS: Mapping[str, str] = {
+    BOTH_PLATEAU: BOTH,
+    f"{VIEW}, to the plateau": VIEW,
+    f"{ELSEWHERE}, to the plateau": ELSEWHERE,
+}
+# They take up what arms before them have trained, or its steps; the longest first.
+_LATER = (PLATEAU, *ALIGNED_AS, LONGER)
+ARMS = (ZERO_SHOT, STAGE_2, LONGER, BOTH, *CHANGED, PLATEAU, *ALIGNED_AS)
 # As in the demo the tower stays as it is: half the time. Small batches, because so few photos otherwise give
 # too few steps to learn streets by.
 _TUNED: Mapping[str, Any] = {"trains": ("projector", "language"), "per_device_train_batch_size": 8}
@@ -101,7 +105,7 @@ def run_controls(
     Without a GPU, `workers` arms are at work at a time, each in a process of its own.
 
     Returns what `summary.json` holds: by city and arm the mean over the seeds, every seed, and the 95 %
-    interval by location; the paired differences from stage 2 alone, from the longer one, and of both
+    interval by location; the paired differences from stage 2 alone, from the longer one, and between
     plateaus; and what the aligned models answer when photos are swapped (`swap_photos`).
     """
     plan = plan or ControlsPlan()
@@ -114,7 +118,7 @@ def run_controls(
         if torch.cuda.is_available():
             workers = 1
         answered: dict[str, dict[str, list[pd.DataFrame]]] = {city: defaultdict(list) for city in plan.cities}
-        for arms in ([arm for arm in ARMS if arm not in _LATER], _LATER):
+        for arms in (tuple(arm for arm in ARMS if arm not in _LATER), _LATER):
             runs = [
                 _Run(city, seed, arm)
                 for arm in arms
@@ -202,9 +206,10 @@ def _figures_of_city(folder: Path, answered: Mapping[str, list[pd.DataFrame]]) -
 
 
 def _compared() -> list[tuple[str, str]]:
-    short = [arm for arm in ARMS if arm not in (ZERO_SHOT, PLATEAU, BOTH_PLATEAU)]
+    short = (STAGE_2, LONGER, BOTH, *CHANGED)
     pairs = [(arm, reference) for reference in (STAGE_2, LONGER) for arm in short if arm != reference]
-    return [*pairs, (BOTH_PLATEAU, PLATEAU)]
+    pairs += [(arm, PLATEAU) for arm in ALIGNED_AS]
+    return pairs + [(BOTH_PLATEAU, arm) for arm in ALIGNED_AS if arm != BOTH_PLATEAU]
 
 
 def _run_arm(arm: str, folder: Path, seed: int, plan: ControlsPlan) -> pd.DataFrame:
@@ -217,13 +222,15 @@ def _run_arm(arm: str, folder: Path, seed: int, plan: ControlsPlan) -> pd.DataFr
     localization = replace(plan.localization, seed=seed)
     base = plan.base
     if arm in _LATER:
-        both = _home(folder, seed, BOTH) / "align"
-        aligned = require_complete(both)["steps"]
-        alone = require_complete(_home(folder, seed, STAGE_2) / "localize")["steps"]
-        long = plan.plateau * alone
-        steps = {LONGER: aligned + alone, PLATEAU: aligned + long, BOTH_PLATEAU: long}[arm]
+        aligned = _home(folder, seed, ALIGNED_AS.get(arm, BOTH)) / "align"
+        steps = require_complete(_home(folder, seed, STAGE_2) / "localize")["steps"]
+        if arm != LONGER:
+            steps *= plan.plateau
+        if arm in ALIGNED_AS:
+            base = str(aligned)
+        else:
+            steps += require_complete(aligned)["steps"]
         localization = replace(localization, max_steps=steps)
-        base = str(both) if arm == BOTH_PLATEAU else base
     elif arm != STAGE_2:
         _align(plan, data[CHANGED.get(arm, "none")], home / "align", seed)
         base = str(home / "align")
