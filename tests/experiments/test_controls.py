@@ -19,6 +19,7 @@ from addressvlm.experiments.controls import (
     ASIDE,
     BOTH,
     BOTH_PLATEAU,
+    CHANGED,
     PLATEAU,
     STAGE_2,
     ZERO_SHOT,
@@ -89,7 +90,7 @@ def test_differences_are_those_of_the_means(result: dict[str, Any]) -> None:
     gap = city["differences"][f"{BOTH} - {STAGE_2}"]["mean"]["mean"]
     means = {name: arm["mean"]["mean"] for name, arm in city["arms"].items()}
     assert gap == pytest.approx(means[BOTH] - means[STAGE_2], abs=0.002)
-    assert len(city["differences"]) == 2 * (len(ARMS) - 6) + 5
+    assert len(city["differences"]) == 2 * (len(ARMS) - 6) + len(CHANGED) + 5
     assert f"{BOTH_PLATEAU} - {PLATEAU}" in city["differences"]
 
 

@@ -208,6 +208,7 @@ def _figures_of_city(folder: Path, answered: Mapping[str, list[pd.DataFrame]]) -
 def _compared() -> list[tuple[str, str]]:
     short = (STAGE_2, LONGER, BOTH, *CHANGED)
     pairs = [(arm, reference) for reference in (STAGE_2, LONGER) for arm in short if arm != reference]
+    pairs += [(BOTH, arm) for arm in CHANGED]
     pairs += [(arm, PLATEAU) for arm in ALIGNED_AS]
     return pairs + [(BOTH_PLATEAU, arm) for arm in ALIGNED_AS if arm != BOTH_PLATEAU]
 
