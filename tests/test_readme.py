@@ -10,6 +10,7 @@ from PIL import Image
 from addressvlm.cli.main import exit_code
 from addressvlm.cli.reference import reference
 from addressvlm.experiments.beliefstables import beliefs_overview
+from addressvlm.experiments.controlstables import controls_overview
 from addressvlm.experiments.results import demo_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,9 +102,10 @@ def test_figures_of_the_readme_come_from_results() -> None:
     assert demo_table(ROOT / "results" / "demo.json") in README
 
 
-def test_figures_about_beliefs_come_from_results() -> None:
-    overview = beliefs_overview(ROOT / "results" / "beliefs.json")
-    assert overview in (ROOT / "docs" / "method.md").read_text("utf-8")
+def test_figures_about_beliefs_and_controls_come_from_results() -> None:
+    method = (ROOT / "docs" / "method.md").read_text("utf-8")
+    assert beliefs_overview(ROOT / "results" / "beliefs.json") in method
+    assert controls_overview(ROOT / "results" / "controls.json") in method
 
 
 @pytest.mark.parametrize(
