@@ -60,12 +60,7 @@ def test_pictures_are_flushed_to_disk(dataset: Path, tmp_path: Path, flushes: li
 
 
 def test_the_hint_is_seen_by_the_describer_and_by_nobody_else(dataset: Path, tmp_path: Path) -> None:
-    asked: list[Ask] = []
-
-    def describe(asks: Sequence[Ask]) -> list[Reply | NoAnswer]:
-        asked.extend(asks)
-        return parrot(asks)
-
+    asked, describe = listener()
     label(dataset, tmp_path / "out", describer=lambda: describe)
     row = read_table(dataset, "alignment").to_pylist()[0]
     first = next(ask for ask in asked if ask.images == (dataset / row["images"][0],))
@@ -278,6 +273,17 @@ def test_the_card_of_the_rivals_labels_tells_of_street_views_alone(dataset: Path
     assert "satellite" not in card
 
 
+def listener() -> tuple[list[Ask], Callable[[Sequence[Ask]], list[Reply | NoAnswer]]]:
+    """A describer like `parrot`, and the list of all that it is asked."""
+    asked: list[Ask] = []
+
+    def describe(asks: Sequence[Ask]) -> list[Reply | NoAnswer]:
+        asked.extend(asks)
+        return parrot(asks)
+
+    return asked, describe
+
+
 def changed(dataset: Path, copy: Path, **config: str) -> Path:
     """A copy of the data set as if it had been made with other options."""
     shutil.copytree(dataset, copy)
@@ -288,12 +294,7 @@ def changed(dataset: Path, copy: Path, **config: str) -> Path:
 def test_labellers_are_told_that_photos_were_taken_anywhere_on_their_maps(
     dataset: Path, tmp_path: Path
 ) -> None:
-    asked: list[Ask] = []
-
-    def describe(asks: Sequence[Ask]) -> list[Reply | NoAnswer]:
-        asked.extend(asks)
-        return parrot(asks)
-
+    asked, describe = listener()
     label(changed(dataset, tmp_path / "aside", control="aside"), tmp_path / "out", describer=lambda: describe)
     assert asked
     for ask in asked:
@@ -302,12 +303,7 @@ def test_labellers_are_told_that_photos_were_taken_anywhere_on_their_maps(
 
 
 def test_two_pictures_are_asked_about_together(dataset: Path, tmp_path: Path) -> None:
-    asked: list[Ask] = []
-
-    def describe(asks: Sequence[Ask]) -> list[Reply | NoAnswer]:
-        asked.extend(asks)
-        return parrot(asks)
-
+    asked, describe = listener()
     pair = changed(dataset, tmp_path / "pair", variant="pair")
     rows = read_table(dataset, "alignment").to_pylist()
     files = [[map_file(row["location"]), photo_file(row["photo"])] for row in rows]
@@ -332,6 +328,7 @@ def test_options_that_make_no_sense_are_refused(dataset: Path, tmp_path: Path) -
     for wrong in ({"tries": 0}, {"temperature": -1}, {"min_words": 9, "max_words": 8}, {"prompt": "poem"}):
         with pytest.raises(UsageError):
             LabelOptions(**wrong)  # type: ignore[arg-type]
-    for wrong in ({"concurrency": 0}, {"budget_calls": 0}, {"price_in": 1.0}, {"timeout_s": 0.0}):
+    prices = ({"price_in": -1.0, "price_out": 1.0}, {"price_in": 1.0}, {"price_out": 1.0})
+    for wrong in ({"concurrency": 0}, {"budget_calls": 0}, {"timeout_s": 0.0}, *prices):
         with pytest.raises(UsageError):
             Limits(**wrong)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from addressvlm.dataset import labelpace
 from addressvlm.dataset import ledger as ledgers
 from addressvlm.dataset.labelcalls import BudgetSpent, NoAnswer, Reply, Unreachable
 from addressvlm.dataset.labeloptions import Limits
@@ -154,7 +155,8 @@ def test_a_sample_that_never_gets_an_answer_is_set_aside(
 def test_a_server_that_is_down_is_probed_now_and_then_and_no_sample_suffers(
     open_ledger: Callable[..., Ledger], clock: Clock
 ) -> None:
-    ledger, limits = open_ledger(20), Limits(concurrency=4, retries=3, patience_s=10_000)
+    # Eight failures in a row and it is down: before that no sample can have failed more than eight times.
+    ledger, limits = open_ledger(20), Limits(concurrency=4, retries=8, patience_s=10_000)
     answer(ledger, next_call(ledger))
     down = NoAnswer("server_error", "down")
     probes = 0
@@ -169,6 +171,23 @@ def test_a_server_that_is_down_is_probed_now_and_then_and_no_sample_suffers(
     clock.now += 100
     answer(ledger, next_call(ledger))
     assert len(ledger.claim("w", limits, most=5).calls) == 5
+
+
+def test_what_a_server_that_went_down_cost_with_few_retries_is_asked_for_again_by_the_next_run(
+    open_ledger: Callable[..., Ledger], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labelpace.random, "uniform", lambda low, high: low)  # the first one is back at once
+    ledger, limits = open_ledger(20), Limits(concurrency=4, retries=3, patience_s=10_000)
+    answer(ledger, next_call(ledger))
+    for _ in range(60):
+        claim = ledger.claim("w", limits)
+        if claim.calls:
+            ledger.fail(claim.calls[0], NoAnswer("server_error", "down"), limits)
+        clock.now += 1
+    assert [sample["photo"] for sample in ledger.rejected()] == ["p1"]
+    ledger = open_ledger(20)
+    assert ledger.rejected() == []
+    assert next_call(ledger).photo == "p1"
 
 
 def test_calls_that_fail_together_are_one_pause(open_ledger: Callable[..., Ledger], clock: Clock) -> None:

@@ -48,7 +48,8 @@ class Limits:
     timeout_s: float = 120.0
     """Seconds after which a call is given up."""
     retries: int = 8
-    """Calls in a row without an answer (time-outs, errors of the server) before a sample is set aside."""
+    """Calls in a row without an answer (time-outs, errors of the server) before a sample is set aside. With
+    fewer than 8 a sample may be set aside before the server is found to be down; the next run asks again."""
     patience_s: float = 300.0
     """Seconds without any answer to any call before the job stops, to be continued later."""
     budget_calls: int | None = None

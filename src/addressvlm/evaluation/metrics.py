@@ -36,6 +36,7 @@ AVERAGES = {"d_mean": ("d_G", "d_J", "d_M"), "s_mean": ("s_G", "s_J", "s_M"), "m
 
 Floats = npt.NDArray[np.float64]
 Figures = dict[str, float | None]
+Intervals = dict[str, list[float] | None]  # low and high in percent, by metric
 
 # Photos whose second street is hardly farther than the first may be right for either.
 CORNER_M = 10.0
@@ -68,7 +69,7 @@ class Scores:
 
     metrics: Figures
     counts: dict[str, int]
-    intervals: dict[str, list[float] | None]
+    intervals: Intervals
     strict: Figures
     chance: Figures
     majority: Figures
@@ -78,10 +79,11 @@ class Scores:
     neighbours: Figures = field(default_factory=dict)
     corner_tolerant: Figures = field(default_factory=dict)
     constrained: dict[str, Figures] = field(default_factory=dict)
+    constrained_intervals: dict[str, Intervals] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As a dictionary, without the lines that are not there."""
-        optional = ("neighbours", "corner_tolerant", "constrained")
+        optional = ("neighbours", "corner_tolerant", "constrained", "constrained_intervals")
         return {name: value for name, value in vars(self).items() if name not in optional or value}
 
 
@@ -103,15 +105,21 @@ def score(
     cells = cells_of(predictions)
     correct = correctness(predictions, predictions["answer"].tolist())
 
+    constrained = {
+        name: correctness(predictions, [more[name] for more in predictions["constrained"]])
+        for name in _constraints(predictions)
+    }
+
     def line(values: Floats) -> Figures:
         return figures_of(values, cells)
+
+    def intervals(values: Floats) -> Intervals:
+        return bootstrap_intervals(values, cells, predictions["location"], replicates=replicates, seed=seed)
 
     return Scores(
         metrics=line(correct),
         counts=_counts(cells),
-        intervals=bootstrap_intervals(
-            correct, cells, predictions["location"], replicates=replicates, seed=seed
-        ),
+        intervals=intervals(correct),
         strict=line(correctness(predictions, predictions["answer"].tolist(), strict=True)),
         chance=line(chance_of(predictions, known)),
         majority=line(correctness(predictions, majority_answers(predictions, known))),
@@ -122,10 +130,8 @@ def score(
         corner_tolerant=line(np.maximum(correct, right_at_corner(predictions)))
         if "runner_up" in predictions
         else {},
-        constrained={
-            name: line(correctness(predictions, [more[name] for more in predictions["constrained"]]))
-            for name in _constraints(predictions)
-        },
+        constrained={name: line(right) for name, right in constrained.items()},
+        constrained_intervals={name: intervals(right) for name, right in constrained.items()},
     )
 
 
@@ -196,7 +202,7 @@ def micro_average(cells: Mapping[str, float], questions_per_image: Mapping[str, 
 
 def bootstrap_intervals(
     correct: Floats, cells: npt.NDArray[np.intp], locations: pd.Series, *, replicates: int, seed: int
-) -> dict[str, list[float] | None]:
+) -> Intervals:
     """95 % intervals in percent by metric; null for what was not asked, all null for a single location."""
     place = pd.factorize(locations)[0]
     count = int(place.max()) + 1

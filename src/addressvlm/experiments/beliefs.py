@@ -22,9 +22,7 @@ from addressvlm.dataset.build import build_dataset
 from addressvlm.dataset.questions import joint_questions, plain_questions
 from addressvlm.dataset.tables import read_questions
 from addressvlm.environment import environment
-from addressvlm.evaluation.evaluate import PREDICTIONS, evaluate
-from addressvlm.evaluation.metrics import bootstrap_intervals, cells_of, correctness
-from addressvlm.evaluation.predictions import CONSTRAINED, read_predictions
+from addressvlm.evaluation.evaluate import evaluate
 from addressvlm.evaluation.reliability import (
     area_under_risk,
     expected_calibration_error,
@@ -141,29 +139,13 @@ def _measured(home: Path, strangers: Mapping[str, Photos], plan: BeliefsPlan) ->
             **answers["constrained"],
             "corner_tolerant": answers["corner_tolerant"],
         },
-        "intervals": {"open": answers["intervals"], **_intervals(home)},
+        "intervals": {"open": answers["intervals"], **answers["constrained_intervals"]},
         "beliefs": _accuracies(localizer, home, test, calibration, independence, plan),
         "independence": independence,
         "calibration": _calibrated(localizer.names, test, calibration),
         "coverage": _covered(localizer.names, test, calibration),
         "strangers": _told_apart(localizer, test, strangers, calibration),
         "variants": _variants(localizer, home),
-    }
-
-
-def _intervals(home: Path) -> dict[str, Any]:
-    """Those of the closed and the joint answers, by metric, as `evaluate` has them of the open ones."""
-    answered = read_predictions(home / "evaluation" / PREDICTIONS)
-    cells, further = cells_of(answered), pd.DataFrame(answered[CONSTRAINED].tolist())
-    return {
-        name: bootstrap_intervals(
-            correctness(answered, further[name].tolist()),
-            cells,
-            answered["location"],
-            replicates=_REPLICATES,
-            seed=0,
-        )
-        for name in map(str, further)
     }
 
 

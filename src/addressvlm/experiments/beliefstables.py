@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from addressvlm.experiments.results import publish
+from addressvlm.experiments.results import publish, with_interval
 from addressvlm.folders import read_json, write_atomically
 
 
@@ -27,7 +27,7 @@ def beliefs_overview(path: Path) -> str:
     """Some figures of a published beliefs.json as Markdown, a column a city: the table of docs/method.md."""
     cities = read_json(path)["cities"]
     rows = {
-        f"one photo, {way}": [_cell(_answered(found, way)) for found in cities.values()]
+        f"one photo, {way}": [_answered(found, way) for found in cities.values()]
         for way in next(iter(cities.values()))["intervals"]
     }
     for name in next(iter(cities.values()))["beliefs"]:
@@ -46,13 +46,12 @@ def beliefs_overview(path: Path) -> str:
     return "\n".join([*head, *(f"| {name} | " + " | ".join(cells) + " |" for name, cells in rows.items())])
 
 
-def _answered(found: Mapping[str, Any], way: str) -> dict[str, Any]:
-    return {"mean": found["answers"][way]["sd"], "interval": found["intervals"][way]["sd"]}
+def _answered(found: Mapping[str, Any], way: str) -> str:
+    return with_interval(found["answers"][way]["sd"], found["intervals"][way]["sd"])
 
 
 def _cell(mark: Mapping[str, Any]) -> str:
-    low, high = mark["interval"]
-    return f"{mark['mean']:.1f} ({low:.1f} … {high:.1f})"
+    return with_interval(mark["mean"], mark["interval"])
 
 
 def _city_table(city: str, found: Mapping[str, Any]) -> str:
@@ -68,7 +67,7 @@ def _city_table(city: str, found: Mapping[str, Any]) -> str:
     for name in ("open", "closed", "joint", "corner_tolerant"):
         rows.append(f"| {name.replace('_', '-')} | " + _figures(found["answers"][name], keys) + " |")
     rows += ["", "| `sd` | 95 % |", "|---|---|"]
-    rows += [f"| {name} | {_cell(_answered(found, name))} |" for name in found["intervals"]]
+    rows += [f"| {name} | {_answered(found, name)} |" for name in found["intervals"]]
     rows += ["", "| evidence | queries | street | district | both |", "|---|---|---|---|---|"]
     for name, marks in found["beliefs"].items():
         rows.append(

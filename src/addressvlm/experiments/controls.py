@@ -233,8 +233,9 @@ def _run_arm(arm: str, folder: Path, seed: int, plan: ControlsPlan) -> pd.DataFr
             steps += require_complete(aligned)["steps"]
         localization = replace(localization, max_steps=steps)
     elif arm != STAGE_2:
-        _align(plan, data[CHANGED.get(arm, "none")], home / "align", seed)
-        base = str(home / "align")
+        aligned = home / "align"
+        train(replace(plan.alignment, seed=seed), data[CHANGED.get(arm, "none")], base, aligned)
+        base = str(aligned)
     train(localization, data["none"], base, home / "localize")
     localizer = Localizer.load(home / "localize")
     run = {"run": fingerprint(home / "localize")}
@@ -243,10 +244,6 @@ def _run_arm(arm: str, folder: Path, seed: int, plan: ControlsPlan) -> pd.DataFr
 
 def _home(folder: Path, seed: int, arm: str) -> Path:
     return folder / f"seed-{seed}" / arm.replace(" ", "-").replace(",", "").replace("+", "")
-
-
-def _align(plan: ControlsPlan, dataset: Path, out: Path, seed: int) -> dict[str, Any]:
-    return train(replace(plan.alignment, seed=seed), dataset, plan.base, out)
 
 
 def _answers(localizer: Localizer, dataset: Path, out: Path, config: Mapping[str, Any]) -> pd.DataFrame:

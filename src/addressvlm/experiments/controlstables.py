@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from addressvlm.experiments.controls import BOTH, BOTH_PLATEAU, STAGE_2, ZERO_SHOT
-from addressvlm.experiments.results import MEASURED, made
+from addressvlm.experiments.results import MEASURED, made, with_interval
 from addressvlm.folders import read_json, write_json
 
 _SHOWN = ("s_G", "d_G", "mean", "sd")
@@ -63,14 +63,14 @@ def controls_table(result: Mapping[str, Any]) -> str:
         for line in ("chance", "neighbours", "classifier"):
             rows.append(f"| {line} | " + " | ".join(f"{found[line][name]:.1f}" for name in _SHOWN) + " | |")
         for arm, figures in found["arms"].items():
-            cells = [_with_interval(figures, name) for name in _SHOWN]
+            cells = [_cell(figures, name) for name in _SHOWN]
             seeds = ", ".join(f"{seed['sd']:.1f}" for seed in figures["seeds"])
             rows.append(f"| {arm} | " + " | ".join(cells) + f" | {seeds} |")
         parts.append("\n".join(rows) + "\n")
         rows = ["| difference | " + " | ".join(f"`{name}`" for name in _SHOWN) + " | `sd` of each seed |"]
         rows.append("|---|" + "---|" * (len(_SHOWN) + 1))
         for name, figures in found["differences"].items():
-            cells = [_with_interval(figures, key, "+") for key in _SHOWN]
+            cells = [_cell(figures, key, "+") for key in _SHOWN]
             pairs = zip(*(found["arms"][arm]["seeds"] for arm in name.split(" - ")), strict=True)
             seeds = ", ".join(f"{one['sd'] - other['sd']:+.1f}" for one, other in pairs)
             rows.append(f"| {name} | " + " | ".join(cells) + f" | {seeds} |")
@@ -98,9 +98,8 @@ def controls_overview(path: Path) -> str:
     return "\n".join(rows)
 
 
-def _with_interval(figures: Mapping[str, Any], name: str, sign: str = "") -> str:
-    low, high = figures["interval"][name]
-    return f"{figures['mean'][name]:{sign}.1f} ({low:{sign}.1f} … {high:{sign}.1f})"
+def _cell(figures: Mapping[str, Any], name: str, sign: str = "") -> str:
+    return with_interval(figures["mean"][name], figures["interval"][name], sign)
 
 
 def draw_controls(result: Mapping[str, Any], path: Path) -> None:

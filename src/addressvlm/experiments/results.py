@@ -4,7 +4,7 @@ import datetime
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,12 @@ Both stages keep the vision tower of the mini model frozen (row C of the paper's
 {total_s} s after installation ({machine}; {date}, commit {commit}; `{command}` wrote
 [`results/demo.json`](results/demo.json)).
 """
+
+
+def with_interval(mean: float, interval: Sequence[float], sign: str = "") -> str:
+    """A figure with its 95 % interval, as tables have it; with `sign` "+" a difference."""
+    low, high = interval
+    return f"{mean:{sign}.1f} ({low:{sign}.1f} … {high:{sign}.1f})"
 
 
 def publish(summary: Mapping[str, Any], path: Path, command: str) -> None:
